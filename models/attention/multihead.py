@@ -1,0 +1,71 @@
+"""Multi-head attention that can also hand out its scores."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.spec import SpecError
+
+
+class MultiheadAttention(nn.Module):
+    """Scaled dot-product attention with projections; parameters are named and shaped as in torch.nn's.
+
+    Without scores it runs `scaled_dot_product_attention`; with them, or without keys, the explicit product.
+    """
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        if dim % heads:
+            raise SpecError(f"attention: {dim} channels cannot be split among {heads} heads")
+        self.heads = heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * dim, dim))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * dim))
+        self.out_proj = nn.Linear(dim, dim)
+        nn.init.xavier_uniform_(self.in_proj_weight)
+        nn.init.xavier_uniform_(self.out_proj.weight)
+        nn.init.zeros_(self.out_proj.bias)
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        forbidden: Tensor | None = None,
+        scores: Literal["masked", "unmasked"] | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Attention of Q queries to N keys.
+
+        Args:
+            query: [B, Q, C]; key, value: [B, N, C].
+            forbidden: [B, Q, N] bool, True where a query must not look, the same for all heads. No row may be
+                all True.
+            scores: which softmax scores to return, with or without the mask; None for none.
+
+        Returns:
+            [B, Q, C], and the scores averaged over the heads [B, Q, N] or None. Without keys (N = 0) the
+            output is the bias of the output projection.
+        """
+        weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
+        q, k, v = (
+            F.linear(x, w, b).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for x, w, b in zip((query, key, value), weights, biases, strict=True)
+        )
+        mask = None if forbidden is None else forbidden[:, None]
+        mean = None
+        if scores is None and k.shape[2]:
+            output = F.scaled_dot_product_attention(q, k, v, attn_mask=None if mask is None else ~mask)
+        else:
+            logits = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+            attention = _softmax(logits, mask)
+            output = attention.to(v.dtype) @ v
+            if scores is not None:
+                mean = (attention if scores == "masked" else logits.softmax(-1)).mean(dim=1)
+        return self.out_proj(output.transpose(1, 2).flatten(2)), mean
+
+
+def _softmax(logits: Tensor, mask: Tensor | None) -> Tensor:
+    return (logits if mask is None else logits.masked_fill(mask, float("-inf"))).softmax(-1)

@@ -1,0 +1,166 @@
+"""Mask2Former (Cheng et al., 2022): the assembly, its spec, and the names of its released checkpoints.
+
+A backbone gives features at four strides, a pixel decoder refines them, and queries in a transformer decoder
+each predict a class and a mask (section 3). FASeg is the same assembly with other parts: see `faseg.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from models.backbones import BackboneSpec
+from models.decoder import DecoderSpec
+from models.losses import MaskLossSpec
+from models.official import OfficialLayout, State, rename
+from models.outputs import SegmentationOutput
+from models.pixel_decoders import MSDeformAttnSpec, PixelDecoderSpec
+from models.spec import Spec, SpecError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mask2FormerSpec(Spec):
+    """Backbone, pixel decoder, transformer decoder, and the loss it is trained with."""
+
+    part: ClassVar[str] = "mask2former"
+    backbone: BackboneSpec
+    pixel_decoder: PixelDecoderSpec = field(default_factory=MSDeformAttnSpec)
+    decoder: DecoderSpec = field(default_factory=DecoderSpec)
+    loss: MaskLossSpec = field(default_factory=MaskLossSpec)
+    num_classes: int
+
+    def build(self, device: str | torch.device = "cpu") -> Mask2Former:
+        """The model on `device` with freshly initialised weights ("meta": shapes only).
+
+        Raises:
+            SpecError: parts that do not fit together.
+        """
+        with torch.device(device):
+            return Mask2Former(self)
+
+
+class Mask2Former(nn.Module):
+    """Images to classes and masks of each query.
+
+    Attributes:
+        spec: what it was built from.
+    """
+
+    official: ClassVar[OfficialLayout]
+
+    def __init__(self, spec: Mask2FormerSpec) -> None:
+        super().__init__()
+        if spec.pixel_decoder.dim != spec.decoder.dim:
+            raise SpecError(
+                f"pixel_decoder.dim {spec.pixel_decoder.dim} and decoder.dim {spec.decoder.dim} must be equal"
+            )
+        self.spec = spec
+        strides = spec.decoder.strides
+        self.backbone = spec.backbone.build()
+        self.pixel_decoder = spec.pixel_decoder.build(
+            self.backbone.channels, strides, strides if spec.decoder.positions is None else ()
+        )
+        self.decoder = spec.decoder.build(spec.pixel_decoder.mask_dim, spec.num_classes)
+
+    def forward(self, images: Tensor) -> SegmentationOutput:
+        """Normalised images [B, 3, H, W] to class logits [B, Q, K + 1] and mask logits [B, Q, H / 4, W / 4].
+
+        Raises:
+            ValueError: H or W is not a multiple of 32 (`models.postprocess.pad_to_multiple` pads).
+        """
+        if images.shape[-2] % 32 or images.shape[-1] % 32:
+            raise ValueError(
+                f"images of {tuple(images.shape[-2:])}: height and width must be multiples of 32"
+            )
+        pixels = self.pixel_decoder(self.backbone(images))
+        return self.decoder(pixels.features, pixels.positions, pixels.mask_features)
+
+
+_HEAD = "sem_seg_head."
+_PIXELS, _QUERIES = _HEAD + "pixel_decoder.", _HEAD + "predictor."
+_ENCODER_LAYER = r"pixel_decoder\.encoder\.layers\.(\d+)\."
+_BLOCK = r"decoder\.blocks\.(\d+)\."
+_STRIDES = (32, 16, 8, 4)  # the released code numbers levels in this order
+
+_RULES = (
+    *(
+        (rf"pixel_decoder\.projections\.{s}\.(.+)", rf"{_PIXELS}input_proj.{i}.\1")
+        for i, s in enumerate(_STRIDES)
+    ),
+    *(
+        (rf"pixel_decoder\.positions\.convolutions\.{s}\.(.+)", rf"{_PIXELS}pos_linear.{i}.\1")
+        for i, s in enumerate(_STRIDES)
+    ),
+    (r"pixel_decoder\.encoder\.level_embedding", f"{_PIXELS}transformer.level_embed"),
+    *(
+        (
+            rf"{_ENCODER_LAYER}attention\.{ours}\.(.+)",
+            rf"{_PIXELS}transformer.encoder.layers.\1.self_attn.{theirs}.\2",
+        )
+        for ours, theirs in (
+            ("sampling_offsets", "sampling_offsets"),
+            ("attention_weights", "attention_weights"),
+            ("value_projection", "value_proj"),
+            ("output_projection", "output_proj"),
+        )
+    ),
+    (rf"{_ENCODER_LAYER}((?:norm|linear)\d\..+)", rf"{_PIXELS}transformer.encoder.layers.\1.\2"),
+    (r"pixel_decoder\.lateral\.0\.(.+)", rf"{_PIXELS}adapter_1.\1"),
+    (r"pixel_decoder\.lateral\.1\.(.+)", rf"{_PIXELS}adapter_1.norm.\1"),
+    (r"pixel_decoder\.output\.0\.(.+)", rf"{_PIXELS}layer_1.\1"),
+    (r"pixel_decoder\.output\.1\.(.+)", rf"{_PIXELS}layer_1.norm.\1"),
+    (r"pixel_decoder\.mask_features\.(.+)", rf"{_PIXELS}mask_features.\1"),
+    (r"decoder\.content\.weight", f"{_QUERIES}query_feat.weight"),
+    (r"decoder\.queries\.embedding\.weight", f"{_QUERIES}query_embed.weight"),
+    (r"decoder\.queries\.project\.(.+)", rf"{_QUERIES}adapt_pos2d.\1"),
+    (r"decoder\.level_embedding\.weight", f"{_QUERIES}level_embed.weight"),
+    (
+        rf"{_BLOCK}cross\.attention\.(.+)",
+        rf"{_QUERIES}transformer_cross_attention_layers.\1.multihead_attn.\2",
+    ),
+    (rf"{_BLOCK}cross\.norm\.(.+)", rf"{_QUERIES}transformer_cross_attention_layers.\1.norm.\2"),
+    (
+        rf"{_BLOCK}self_attention\.attention\.(.+)",
+        rf"{_QUERIES}transformer_self_attention_layers.\1.self_attn.\2",
+    ),
+    (rf"{_BLOCK}self_attention\.norm\.(.+)", rf"{_QUERIES}transformer_self_attention_layers.\1.norm.\2"),
+    (rf"{_BLOCK}feed_forward\.(.+)", rf"{_QUERIES}transformer_ffn_layers.\1.\2"),
+    (r"decoder\.head\.norm\.(.+)", rf"{_QUERIES}decoder_norm.\1"),
+    (r"decoder\.head\.classes\.(.+)", rf"{_QUERIES}class_embed.\1"),
+    (r"decoder\.head\.mask_embedding\.(.+)", rf"{_QUERIES}mask_embed.\1"),
+)
+
+
+def _official_names(model: nn.Module) -> dict[str, str]:
+    state = model.state_dict()
+    backbone = {}
+    for key in state:
+        if key.startswith("backbone."):
+            backbone[key] = "backbone." + model.backbone.official_key(key.removeprefix("backbone."))
+    return backbone | rename(state.keys() - backbone.keys(), _RULES)
+
+
+def _current_layout(state: State) -> State:
+    """Older checkpoints hold the pixel decoder directly in the head, and call the content queries static."""
+    current = {}
+    for key, tensor in state.items():
+        if key.startswith(_HEAD) and not key.startswith((_PIXELS, _QUERIES)):
+            key = _PIXELS + key.removeprefix(_HEAD)
+        current[re.sub(r"(predictor\.)static_query\b", r"\1query_feat", key)] = tensor
+    return current
+
+
+Mask2Former.official = OfficialLayout(
+    names=_official_names,
+    ignored=(
+        r"criterion\.empty_weight",
+        r"pixel_mean|pixel_std",
+        r"backbone\..*\.relative_position_index",
+        r"backbone\..*\.attn_mask",
+    ),
+    rewrite=_current_layout,
+)

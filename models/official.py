@@ -1,0 +1,244 @@
+"""Strict loading of the authors' released checkpoints, and writing our weights in their layout.
+
+Each system brings an `OfficialLayout` (next to its assembly); this file reads files without trusting them,
+compares keys and shapes both ways, and says by name what does not fit.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+State = dict[str, Tensor]
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be read, is not safe to read, or does not fit the model."""
+
+
+@dataclass(frozen=True)
+class OfficialLayout:
+    """How a released checkpoint names things.
+
+    Attributes:
+        names: gives the released name of each entry of our model's state dict.
+        ignored: patterns of released entries that hold no weights of the model (constants, index tables).
+        rewrite: brings older released layouts to the current one.
+    """
+
+    names: Callable[[nn.Module], dict[str, str]]
+    ignored: tuple[str, ...] = ()
+    rewrite: Callable[[State], State] = dict
+
+
+class HasOfficialLayout(Protocol):
+    """A system with a released checkpoint layout."""
+
+    official: OfficialLayout
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What `load_official` did: entries and values loaded, and the released names that it passed over."""
+
+    matched: int
+    values: int
+    ignored: tuple[str, ...]
+
+
+def load_official(model: nn.Module, source: Mapping[str, Any] | str | Path) -> LoadReport:
+    """Load a released checkpoint into `model`, every entry or none.
+
+    Args:
+        model: a system of ours, on any device but "meta".
+        source: a state dict in the released layout, or a file of it: .pth / .pt (read with `weights_only`),
+            .pkl (detectron2's, numpy arrays and plain containers only) or .safetensors.
+
+    Raises:
+        CheckpointError: entries missing, left over, or of another shape (named); a damaged or unsafe file.
+        OSError: the file cannot be opened.
+    """
+    layout = _layout(model)
+    origin = "the state dict" if isinstance(source, Mapping) else str(source)
+    state = _tensors(_unwrap(source), origin) if isinstance(source, Mapping) else read_state_dict(source)
+    state = layout.rewrite(state)
+    ignored = sorted(k for k in state if any(re.fullmatch(p, k) for p in layout.ignored))
+    for key in ignored:
+        del state[key]
+    ours = model.state_dict()
+    if any(tensor.is_meta for tensor in ours.values()):
+        raise CheckpointError("the model is on the meta device and cannot hold weights")
+    names = layout.names(model)
+    _compare(ours, names, state, origin)
+    renamed = {key: state[names[key]].to(ours[key].dtype) for key in ours}
+    model.load_state_dict(renamed, strict=True)
+    return LoadReport(len(renamed), sum(t.numel() for t in renamed.values()), tuple(ignored))
+
+
+def to_official(model: nn.Module) -> State:
+    """The model's state dict under the released names, without the constants of a released file."""
+    names = _layout(model).names(model)
+    return {names[key]: tensor for key, tensor in model.state_dict().items()}
+
+
+def rename(keys: Iterable[str], rules: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The released name of each key, by the first rule (pattern, replacement) that matches all of it.
+
+    Raises:
+        CheckpointError: a key for which there is no rule.
+    """
+    compiled = [(re.compile(pattern), replacement) for pattern, replacement in rules]
+    names = {}
+    for key in keys:
+        for pattern, replacement in compiled:
+            if match := pattern.fullmatch(key):
+                names[key] = match.expand(replacement)
+                break
+        else:
+            raise CheckpointError(f"{key!r} has no name in the released layout: this part was never released")
+    return names
+
+
+def read_state_dict(path: str | Path) -> State:
+    """The weights in a checkpoint file (.pth, .pt, .pkl or .safetensors), which is never trusted to run code.
+
+    Of a training checkpoint, its entry "model" or "state_dict".
+
+    Raises:
+        CheckpointError: unknown kind of file, damaged, or it holds more than tensors and plain containers.
+        OSError: the file cannot be opened.
+    """
+    path = Path(path)
+    if path.suffix not in _READERS:
+        raise CheckpointError(f"{path}: expected a file of type {', '.join(_READERS)}")
+    try:
+        content = _READERS[path.suffix](path)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    except _DAMAGED as error:
+        raise CheckpointError(f"{path}: not a readable checkpoint ({_reason(error)})") from error
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"{path}: holds a {type(content).__name__}, not a state dict")
+    return _tensors(_unwrap(content), str(path))
+
+
+def _read_torch(path: Path) -> Any:
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _read_pickle(path: Path) -> Any:
+    with path.open("rb") as file:
+        return _PlainUnpickler(file).load()
+
+
+_READERS: dict[str, Callable[[Path], Any]] = {
+    ".pth": _read_torch,
+    ".pt": _read_torch,
+    ".pkl": _read_pickle,
+    ".safetensors": safetensors.torch.load_file,
+}
+# What the readers raise on a damaged file; OSError is the caller's.
+_DAMAGED = (
+    pickle.UnpicklingError,
+    safetensors.SafetensorError,
+    EOFError,
+    RuntimeError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
+
+
+def _reason(error: Exception) -> str:
+    """One line; torch explains at length what it refuses, of which the name matters."""
+    text = str(error).strip()
+    if refused := re.search(r"GLOBAL ([\w.]+)", text):
+        return f"refuses to load {refused[1]!r}"
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Numpy arrays and plain containers; every other class or function is refused by its name."""
+
+    _ALLOWED = frozenset(
+        {
+            ("collections", "OrderedDict"),
+            ("_codecs", "encode"),  # bytes, in the protocols before the third
+            ("numpy", "ndarray"),
+            ("numpy", "dtype"),
+            ("numpy.core.multiarray", "_reconstruct"),
+            ("numpy._core.multiarray", "_reconstruct"),
+            ("numpy.core.multiarray", "scalar"),
+            ("numpy._core.multiarray", "scalar"),
+            ("numpy.core.numeric", "_frombuffer"),
+            ("numpy._core.numeric", "_frombuffer"),
+        }
+    )
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__(file, encoding="latin1")  # some released files were pickled by Python 2
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in self._ALLOWED:
+            raise CheckpointError(
+                f"refuses to load {module + '.' + name!r}: only numpy arrays and plain containers"
+            )
+        return super().find_class(module.replace("numpy.core.", "numpy._core."), name)
+
+
+def _layout(model: nn.Module) -> OfficialLayout:
+    layout = getattr(model, "official", None)
+    if not isinstance(layout, OfficialLayout):
+        raise CheckpointError(f"{type(model).__name__} has no released checkpoint layout")
+    return layout
+
+
+def _unwrap(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Training checkpoints hold the weights beside optimizer state and counters."""
+    for key in ("model", "state_dict"):
+        if isinstance(content.get(key), Mapping):
+            return content[key]
+    return content
+
+
+def _tensors(content: Mapping[str, Any], origin: str) -> State:
+    state: State = {}
+    for key, value in content.items():
+        if isinstance(value, Tensor):
+            state[key] = value
+        elif isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "fiub":
+            state[key] = torch.from_numpy(np.array(value))
+        elif isinstance(value, (bool, int, float)):
+            state[key] = torch.tensor(value)
+        else:
+            raise CheckpointError(f"{origin}: {key!r} is a {type(value).__name__}, not a tensor")
+    return state
+
+
+def _compare(ours: State, names: Mapping[str, str], theirs: State, origin: str) -> None:
+    wanted = {names[key]: tuple(tensor.shape) for key, tensor in ours.items()}
+    problems = []
+    if missing := [k for k in wanted if k not in theirs]:
+        problems.append(f"{len(missing)} missing: {_some(missing)}")
+    if extra := [k for k in theirs if k not in wanted]:
+        problems.append(f"{len(extra)} unexpected: {_some(extra)}")
+    if wrong := [k for k, shape in wanted.items() if k in theirs and tuple(theirs[k].shape) != shape]:
+        shapes = [f"{k} {list(theirs[k].shape)} for {list(wanted[k])}" for k in wrong]
+        problems.append(f"{len(wrong)} of another shape: {_some(shapes)}")
+    if problems:
+        raise CheckpointError(f"{origin} does not fit the model: " + "; ".join(problems))
+
+
+def _some(names: list[str], count: int = 5) -> str:
+    return ", ".join(names[:count]) + (f", and {len(names) - count} more" if len(names) > count else "")

@@ -1,0 +1,168 @@
+"""The pixel decoder of Mask2Former: a deformable-attention encoder over three levels, then one pyramid step.
+
+Source: Mask2Former, section 3.2.2 and 4.1; the encoder is that of Deformable DETR. FASeg's encodings: FASeg,
+3.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.attention.deformable import MSDeformAttention, Pyramid
+from models.pixel_decoders.base import PixelDecoderSpec, PixelFeatures
+from models.positions import ConditionalSpec, PositionSpec, SinusoidalSpec
+from models.precision import autocast_disabled, full_precision
+from models.spec import SpecError
+
+STAGES = {4: "res2", 8: "res3", 16: "res4", 32: "res5"}
+ENCODED = (32, 16, 8)  # the levels of the encoder, coarse to fine
+FINEST = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class MSDeformAttnSpec(PixelDecoderSpec):
+    """`layers` encoder layers, each with `points` samples a level and head.
+
+    `positions` are those of the encoder and, unless it has its own, of the transformer decoder.
+    """
+
+    part: ClassVar[str] = "msdeformattn"
+    layers: int = 6
+    heads: int = 8
+    points: int = 4
+    ffn_dim: int = 1024
+    norm_groups: int = 32
+    positions: PositionSpec = field(default_factory=SinusoidalSpec)
+
+    def build(
+        self, channels: Mapping[str, int], strides: Collection[int], encode: Collection[int]
+    ) -> MSDeformAttnPixelDecoder:
+        if unknown := set(strides) - STAGES.keys():
+            raise SpecError(
+                f"no features at stride {sorted(unknown)}; the pixel decoder has {sorted(STAGES)}"
+            )
+        return MSDeformAttnPixelDecoder(self, channels, strides, encode)
+
+
+class EncoderLayer(nn.Module):
+    """Deformable self-attention of all pixels of all levels, and a feed-forward network, post-norm."""
+
+    def __init__(self, spec: MSDeformAttnSpec) -> None:
+        super().__init__()
+        self.attention = MSDeformAttention(spec.dim, len(ENCODED), spec.heads, spec.points)
+        self.norm1, self.norm2 = nn.LayerNorm(spec.dim), nn.LayerNorm(spec.dim)
+        self.linear1, self.linear2 = nn.Linear(spec.dim, spec.ffn_dim), nn.Linear(spec.ffn_dim, spec.dim)
+        nn.init.xavier_uniform_(self.linear1.weight)
+        nn.init.xavier_uniform_(self.linear2.weight)
+
+    def forward(self, x: Tensor, positions: Tensor, pyramid: Pyramid) -> Tensor:
+        """x [B, S, C] and positions [B or 1, S, C] -> [B, S, C]."""
+        x = self.norm1(x + self.attention(x + positions, x, pyramid))
+        return self.norm2(x + self.linear2(F.relu(self.linear1(x))))
+
+
+class DeformableEncoder(nn.Module):
+    """Layers over the flattened levels; each level has an embedding added to its positions."""
+
+    def __init__(self, spec: MSDeformAttnSpec) -> None:
+        super().__init__()
+        self.level_embedding = nn.Parameter(torch.empty(len(ENCODED), spec.dim))
+        self.layers = nn.ModuleList(EncoderLayer(spec) for _ in range(spec.layers))
+        nn.init.normal_(self.level_embedding)
+
+    def forward(self, features: Mapping[int, Tensor], positions: Mapping[int, Tensor]) -> dict[int, Tensor]:
+        """Maps [B, C, H_s, W_s] by stride to maps of the same shapes."""
+        shapes = [(features[s].shape[2], features[s].shape[3]) for s in ENCODED]
+        x = torch.cat([_tokens(features[s]) for s in ENCODED], dim=1)
+        places = [_tokens(positions[s]) + self.level_embedding[i] for i, s in enumerate(ENCODED)]
+        place = torch.cat(places, dim=1)
+        pyramid = Pyramid.of(shapes, x)
+        for layer in self.layers:
+            x = layer(x, place, pyramid)
+        parts = x.split([height * width for height, width in shapes], dim=1)
+        return {
+            stride: part.transpose(1, 2).unflatten(2, shape)
+            for stride, part, shape in zip(ENCODED, parts, shapes, strict=True)
+        }
+
+
+class MSDeformAttnPixelDecoder(nn.Module):
+    """Projections of the backbone's levels, the encoder, a step up to stride 4. Never in half precision."""
+
+    def __init__(
+        self,
+        spec: MSDeformAttnSpec,
+        channels: Mapping[str, int],
+        strides: Collection[int],
+        encode: Collection[int],
+    ) -> None:
+        super().__init__()
+        if spec.dim % spec.norm_groups:
+            raise SpecError(
+                f"pixel_decoder.dim {spec.dim} is not a multiple of norm_groups {spec.norm_groups}"
+            )
+        encode = set(ENCODED) | set(encode)
+        self.returns_finest, self.encodes_finest = FINEST in strides, FINEST in encode
+        self.positions = spec.positions.build(spec.dim, sorted(encode, reverse=True))
+        projected = list(ENCODED)
+        if (
+            self.encodes_finest
+            and isinstance(spec.positions, ConditionalSpec)
+            and spec.positions.finest == "projected"
+        ):
+            projected.append(FINEST)
+        self.projections = nn.ModuleDict({str(s): _projection(channels[STAGES[s]], spec) for s in projected})
+        self.encoder = DeformableEncoder(spec)
+        self.lateral = _normed_convolution(channels[STAGES[FINEST]], spec, kernel=1)
+        self.output = nn.Sequential(*_normed_convolution(spec.dim, spec, kernel=3), nn.ReLU())
+        self.mask_features = nn.Conv2d(spec.dim, spec.mask_dim, 1)
+        _kaiming(self.mask_features)
+
+    def forward(self, backbone: Mapping[str, Tensor]) -> PixelFeatures:
+        """Backbone features "res2" to "res5" [B, C_i, H_i, W_i] to pyramid, encodings and mask features."""
+        inputs = {stride: full_precision(backbone[name]) for stride, name in STAGES.items()}
+        with autocast_disabled(inputs[FINEST].device.type):
+            projected = {int(s): projection(inputs[int(s)]) for s, projection in self.projections.items()}
+            lateral = self.lateral(inputs[FINEST])
+            positions = {s: self.positions(projected[s], s) for s in ENCODED}
+            if self.encodes_finest:
+                positions[FINEST] = self.positions(projected.get(FINEST, lateral), FINEST)
+            features = self.encoder(projected, positions)
+            upsampled = F.interpolate(
+                features[8], size=lateral.shape[-2:], mode="bilinear", align_corners=False
+            )
+            finest = self.output(lateral + upsampled)
+            if self.returns_finest:
+                features[FINEST] = finest
+            return PixelFeatures(self.mask_features(finest), features, positions)
+
+
+def _projection(channels: int, spec: MSDeformAttnSpec) -> nn.Sequential:
+    convolution = nn.Conv2d(channels, spec.dim, 1)
+    nn.init.xavier_uniform_(convolution.weight)
+    nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+    return nn.Sequential(convolution, nn.GroupNorm(spec.norm_groups, spec.dim))
+
+
+def _normed_convolution(channels: int, spec: MSDeformAttnSpec, kernel: int) -> nn.Sequential:
+    convolution = nn.Conv2d(channels, spec.dim, kernel, padding=kernel // 2, bias=False)
+    _kaiming(convolution)
+    return nn.Sequential(convolution, nn.GroupNorm(spec.norm_groups, spec.dim))
+
+
+def _kaiming(convolution: nn.Conv2d) -> None:
+    """Uniform in +- sqrt(3 / fan_in), bias 0."""
+    nn.init.kaiming_uniform_(convolution.weight, a=1)
+    if convolution.bias is not None:
+        nn.init.zeros_(convolution.bias)
+
+
+def _tokens(maps: Tensor) -> Tensor:
+    """[B, C, H, W] to [B, H * W, C]."""
+    return maps.flatten(2).transpose(1, 2)

@@ -1,0 +1,58 @@
+"""Point sampling for mask losses (PointRend, section 3.1; Mask2Former, section 3.3).
+
+Points are (x, y) in [0, 1] relative to the whole map, so that one set of points addresses the prediction at
+stride 4 and the full-resolution target alike. Values between pixel centres are bilinear; outside the
+outermost centres the map is continued by zeros.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Sampler = Callable[[int, int, torch.device], Tensor]
+"""`sampler(masks, points, device)` gives points [masks, points, 2] in [0, 1]."""
+
+
+def uniform_points(masks: int, points: int, device: torch.device) -> Tensor:
+    """Independent uniform points [masks, points, 2], drawn from the device's global generator in one call."""
+    return torch.rand(masks, points, 2, device=device)
+
+
+def sample_points(maps: Tensor, points: Tensor) -> Tensor:
+    """Bilinear values of `maps` [N, C, H, W] at `points` [N, P, 2]: [N, C, P], differentiable in `maps`."""
+    grid = (points.to(maps.dtype)[:, :, None] * 2.0).sub_(1.0)
+    return F.grid_sample(maps, grid, mode="bilinear", padding_mode="zeros", align_corners=False).squeeze(-1)
+
+
+@torch.no_grad()
+def uncertain_points(
+    logits: Tensor, points: int, oversample: float, importance: float, sampler: Sampler = uniform_points
+) -> Tensor:
+    """Points that favour undecided pixels (Mask2Former, section 3.3 "importance sampling"), per mask.
+
+    Of `oversample * points` uniform candidates the `importance * points` with the smallest |logit| are kept;
+    the rest is drawn anew.
+
+    Args:
+        logits: [N, H, W] float.
+        points: points per mask.
+        oversample: candidates per point, >= 1.
+        importance: fraction of the points chosen by uncertainty, in [0, 1].
+        sampler: source of uniform points, called for the candidates first, then for the rest (if any).
+
+    Returns:
+        [N, points, 2] in [0, 1].
+    """
+    count = logits.shape[0]
+    chosen = int(importance * points)
+    candidates = sampler(count, int(oversample * points), logits.device)
+    values = sample_points(logits[:, None], candidates).squeeze(1)
+    index = values.abs().topk(chosen, dim=1, largest=False, sorted=False).indices
+    kept = candidates.gather(1, index[..., None].expand(-1, -1, 2))
+    if chosen == points:
+        return kept
+    return torch.cat([kept, sampler(count, points - chosen, logits.device)], dim=1)

@@ -1,0 +1,29 @@
+"""Learned positional queries, the same for every image and block (DETR, Mask2Former)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from models.attention.base import Level
+from models.queries.base import PositionalQueries, PositionalQuerySpec, QueryPositions
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnableQueriesSpec(PositionalQuerySpec):
+    """One learned vector a query."""
+
+    part: ClassVar[str] = "learnable"
+
+    def build(self, num_queries: int, dim: int) -> PositionalQueries:
+        return LearnableQueries(num_queries, dim)
+
+
+class LearnableQueries(PositionalQueries):
+    """The embedding itself, in cross-attention and self-attention alike."""
+
+    def start(self, probabilities: Tensor | None, level: Level) -> QueryPositions:
+        learned = self.embedding.weight[None]
+        return QueryPositions(learned, learned, learned)
