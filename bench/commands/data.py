@@ -1,0 +1,182 @@
+"""`python -m bench data`: verify a dataset, look at it, export the embedded one."""
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.errors import UserError
+
+if TYPE_CHECKING:
+    from bench.data.verify import Verification
+
+_FILE_DATASETS = ("ade20k", "cityscapes", "camvid")
+_SHOWN_FAULTS = 10
+
+
+def register(subparsers: argparse._SubParsersAction) -> None:
+    """Adds `data` with its own subcommands; alone it says what layouts the datasets have."""
+    parser = subparsers.add_parser("data", help="verify, look at and export datasets; alone: the layouts")
+    parser.set_defaults(run=_layouts)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION")
+    _add_verify(actions)
+    _add_show(actions)
+    _add_export(actions)
+
+
+def _add_verify(actions: argparse._SubParsersAction) -> None:
+    parser = actions.add_parser("verify", help="check that a dataset is complete, readable and well labelled")
+    _add_source(parser, splits="default: all that are evaluated")
+    parser.add_argument(
+        "--skip-corrupt", action="store_true", help="count unreadable files, do not fail on them"
+    )
+    parser.add_argument(
+        "--subset", action="store_true", help="do not compare the counts with the published ones"
+    )
+    parser.add_argument(
+        "--out", type=Path, help="folder of the summary (default: verify/ in the result store)"
+    )
+    parser.set_defaults(run=_verify)
+
+
+def _add_show(actions: argparse._SubParsersAction) -> None:
+    parser = actions.add_parser("show", help="draw a contact sheet: images, labels, legend")
+    _add_source(parser, splits="default: val")
+    parser.add_argument("--count", type=_positive, default=12, help="samples on the sheet (default: 12)")
+    parser.add_argument("--out", type=Path, required=True, help="PNG file to write")
+    parser.set_defaults(run=_show)
+
+
+def _add_export(actions: argparse._SubParsersAction) -> None:
+    parser = actions.add_parser("export", help="write the embedded dataset in the layout of a public one")
+    parser.add_argument("--layout", required=True, help="ade20k, cityscapes or camvid")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
+    parser.add_argument(
+        "--split", action="append", help="train, val or test; may be repeated (default: train, val)"
+    )
+    parser.add_argument(
+        "--size", type=_positive, default=192, help="side of the images in pixels (default: 192)"
+    )
+    parser.add_argument(
+        "--length", type=_positive, help="samples a split (default: 2000 train, 200 val and test)"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.set_defaults(run=_export)
+
+
+def _add_source(parser: argparse.ArgumentParser, splits: str) -> None:
+    parser.add_argument("--dataset", required=True, help="embedded, ade20k, cityscapes or camvid")
+    parser.add_argument("--root", type=Path, help="folder of the dataset")
+    parser.add_argument("--split", help=f"train, val or test ({splits})")
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not positive")
+    return value
+
+
+def _layouts(args: argparse.Namespace) -> int:
+    from importlib import import_module
+
+    print("embedded: generated, no files; everything else needs --root ROOT")
+    for name in _FILE_DATASETS:
+        module = import_module(f"bench.data.{name}")
+        counts = ", ".join(f"{count:,} {split}" for split, count in module.COUNTS.items())
+        print(f"\n{name} ({counts})\n  layout     {module.LAYOUT}\n  published  {module.PUBLISHED}")
+    print("\npython -m bench data verify --dataset NAME --root ROOT   checks it")
+    return 0
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from bench.data import open_dataset
+    from bench.data.verify import published_counts, verify
+
+    folder = args.out or Path(os.environ.get("MASKBENCH_STORE") or ".maskbench") / "verify"
+    published = (
+        {} if args.subset else published_counts(args.dataset) if args.dataset in _FILE_DATASETS else {}
+    )
+    faults: list[str] = []
+    for split in _splits_to_verify(args):
+        dataset = open_dataset(args.dataset, root=args.root, split=split)
+        found = verify(
+            dataset, published=published.get(split), skip_corrupt=args.skip_corrupt, progress=_progress
+        )
+        faults += found.faults
+        _report(found, folder / f"{args.dataset}-{split}.json")
+    if faults:
+        for fault in faults[:_SHOWN_FAULTS] if len(faults) > 1 else []:
+            print(f"  {fault}")
+        raise UserError(
+            faults[0] if len(faults) == 1 else f"{len(faults)} faults in {args.dataset}: {faults[0]}"
+        )
+    return 0
+
+
+def _splits_to_verify(args: argparse.Namespace) -> list[str]:
+    from bench.data.verify import published_counts
+
+    if args.split:
+        return [args.split]
+    return (
+        list(published_counts(args.dataset)) if args.dataset in _FILE_DATASETS else ["train", "val", "test"]
+    )
+
+
+def _report(found: "Verification", path: Path) -> None:
+    from bench.files import atomic_write
+
+    atomic_write(path, json.dumps(dataclasses.asdict(found), indent=1) + "\n")
+    labelled = sum(found.pixels.values())
+    ignored = 100 * found.ignored / max(labelled + found.ignored, 1)
+    sizes = ", ".join(list(found.sizes)[:3]) + (
+        f" and {len(found.sizes) - 3} more" if len(found.sizes) > 3 else ""
+    )
+    published = f" ({found.published} published)" if found.published is not None else ""
+    print(
+        f"{found.dataset} {found.split}: {found.samples} samples{published}, sizes {sizes or 'unknown'}, "
+        f"{ignored:.1f} % of the pixels ignored, {len(found.faults)} faults, {len(found.skipped)} skipped, "
+        f"checksum {found.checksum}"
+    )
+    for skipped in found.skipped[:_SHOWN_FAULTS]:
+        print(f"  skipped: {skipped}")
+    print(f"  summary: {path}")
+
+
+def _show(args: argparse.Namespace) -> int:
+    from bench.data import open_dataset
+    from bench.data.picture import contact_sheet
+    from bench.files import atomic_path
+
+    dataset = open_dataset(args.dataset, root=args.root, split=args.split or "val")
+    count = min(args.count, len(dataset))
+    step = len(dataset) // count
+    samples = [dataset[i * step] for i in _progress(range(count), count, "samples")]
+    sheet = contact_sheet(samples, dataset.info)
+    with atomic_path(args.out) as path:
+        sheet.save(path, format="PNG")
+    print(f"{args.out}: {count} of {len(dataset)} samples of {args.dataset} {dataset.split}")
+    return 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    from bench.data import open_dataset
+    from bench.data.export import export
+
+    for split in args.split or ("train", "val"):
+        options = {"size": args.size, "length": args.length, "seed": args.seed}
+        dataset = open_dataset("embedded", split=split, **options)
+        export(dataset, args.layout, args.out, progress=_progress)
+        print(f"{args.out}: {len(dataset)} samples of split {split} in the {args.layout} layout")
+    return 0
+
+
+def _progress(items: Iterable, total: int, label: str) -> Iterable:
+    from tqdm import tqdm
+
+    return tqdm(items, total=total, desc=label, unit="", file=sys.stderr, leave=False, disable=None)

@@ -1,0 +1,79 @@
+"""What every dataset gives: samples, class information, a checksum."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+IGNORE = 255
+"""Label of a pixel that belongs to no class, in every dataset of this package."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetInfo:
+    """The classes of a dataset.
+
+    classes: names, index = class id; colors: RGB 0..255 for drawing, same order;
+    things: ids of the countable classes (the others are stuff).
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    colors: tuple[tuple[int, int, int], ...]
+    ignore_index: int = IGNORE
+    things: frozenset[int] = field(default_factory=frozenset)
+
+    def __post_init__(self) -> None:
+        if len(self.classes) != len(self.colors):
+            raise ValueError(f"{self.name}: {len(self.classes)} classes but {len(self.colors)} colours")
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sample:
+    """One labelled image.
+
+    image: uint8 [3,H,W], RGB; semantic: uint8 [H,W], class id or 255 (ignore);
+    instances: int32 [H,W], 0 where there is no object, else the object's number in this image (from 1),
+    or None where the dataset has no instance labels; name: unique in the dataset, used for output files.
+    """
+
+    image: Tensor
+    semantic: Tensor
+    name: str
+    instances: Tensor | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) in pixels."""
+        return int(self.image.shape[-2]), int(self.image.shape[-1])
+
+
+class SegmentationDataset(ABC):
+    """A finite, indexable set of `Sample`; item i is always the same.
+
+    `skipped` names the samples that `skip_corrupt=True` left out (always empty for generated data).
+    """
+
+    info: DatasetInfo
+    split: str
+    skipped: tuple[str, ...] = ()
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> Sample: ...
+
+    @abstractmethod
+    def checksum(self) -> str:
+        """16 hexadecimal digits that change when the content may have changed; cheap, part of result keys."""
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[i] for i in range(len(self)))

@@ -1,0 +1,25 @@
+"""What the papers print, one TOML file a table, and the loader for it. Standard library only; knows no
+models.
+"""
+
+from tables.loader import PresetCheck, load, load_file, paper, papers, tables
+from tables.reader import RecordError
+from tables.record import Cell, Claim, Column, Paper, Printed, Row, TableRecord, Tolerance
+
+__all__ = [
+    "Cell",
+    "Claim",
+    "Column",
+    "Paper",
+    "PresetCheck",
+    "Printed",
+    "RecordError",
+    "Row",
+    "TableRecord",
+    "Tolerance",
+    "load",
+    "load_file",
+    "paper",
+    "papers",
+    "tables",
+]

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bench.commands import data
+from bench.data import open_dataset
+from bench.data.picture import contact_sheet, overlay
+from bench.data.verify import verify
+from bench.errors import UserError
+
+
+def run(*arguments: object) -> int:
+    """`python -m bench data ARGUMENTS` without the other commands."""
+    parser = argparse.ArgumentParser()
+    data.register(parser.add_subparsers())
+    args = parser.parse_args(["data", *map(str, arguments)])
+    return args.run(args)
+
+
+@pytest.fixture(autouse=True)
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MASKBENCH_STORE", str(tmp_path / "store"))
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def root(exported: dict[str, Path], tmp_path: Path) -> Path:
+    """A copy of the CamVid layout with one file cut short."""
+    folder = Path(shutil.copytree(exported["camvid"], tmp_path / "camvid"))
+    image = folder / "train/images/embedded_train_000002.png"
+    image.write_bytes(image.read_bytes()[:500])
+    return folder
+
+
+def test_alone_it_tells_the_layouts(capsys):
+    assert run() == 0
+    printed = capsys.readouterr().out
+    for text in (
+        "ade20k (20,210 train, 2,000 val)",
+        "leftImg8bit",
+        "sceneparsing.csail.mit.edu",
+        "classes.json",
+    ):
+        assert text in printed
+
+
+def test_verify_good_data_writes_a_summary(exported, store, capsys):
+    assert (
+        run("verify", "--dataset", "ade20k", "--root", exported["ade20k"], "--split", "val", "--subset") == 0
+    )
+    assert (
+        "ade20k val: 2 samples, sizes 96x64, 0.0 % of the pixels ignored, 0 faults" in capsys.readouterr().out
+    )
+    summary = json.loads((store / "verify/ade20k-val.json").read_text())
+    assert summary["samples"] == 2 and summary["sizes"] == {"96x64": 2} and summary["faults"] == []
+    assert sum(summary["pixels"].values()) == 2 * 64 * 96
+    sky = sum(
+        int((s.semantic == 0).sum()) for s in open_dataset("embedded", split="val", size=(64, 96), length=2)
+    )
+    assert summary["pixels"]["wall"] == sky  # class 0 of ADE20K
+
+
+def test_verify_compares_with_the_published_counts(exported):
+    with pytest.raises(UserError, match="ade20k val: 2 images, but the published split has 2000"):
+        run("verify", "--dataset", "ade20k", "--root", exported["ade20k"], "--split", "val")
+
+
+def test_verify_names_a_truncated_file_and_can_skip_it(root, store, capsys):
+    arguments = ("verify", "--dataset", "camvid", "--root", root, "--split", "train", "--subset")
+    with pytest.raises(UserError, match="embedded_train_000002.png: truncated or not an image"):
+        run(*arguments)
+    assert run(*arguments, "--skip-corrupt") == 0
+    assert "0 faults, 1 skipped" in capsys.readouterr().out
+    summary = json.loads((store / "verify/camvid-train.json").read_text())
+    assert len(summary["skipped"]) == 1 and summary["samples"] == 4
+
+
+def test_verify_collects_all_faults(root, capsys):
+    labels = np.full((64, 96), 99, np.uint8)
+    Image.fromarray(labels).save(root / "train/masks/embedded_train_000000.png")
+    Image.new("L", (96, 60)).save(root / "train/masks/embedded_train_000003.png")
+    with pytest.raises(UserError, match="3 faults in camvid: .*000000.png: id 99 on 6144 pixels"):
+        run("verify", "--dataset", "camvid", "--root", root, "--split", "train", "--subset")
+    printed = capsys.readouterr().out
+    assert "3 faults" in printed and "label map of 96x60" in printed and "000002.png: truncated" in printed
+
+
+def test_the_checksum_of_verify_covers_the_content(root):
+    clean = verify(open_dataset("camvid", root, "val"))
+    assert verify(open_dataset("camvid", root, "val")).checksum == clean.checksum
+    path = root / "val/masks/embedded_val_000000.png"
+    labels = np.asarray(Image.open(path)).copy()
+    labels[0, 0] = (labels[0, 0] + 1) % 12
+    Image.fromarray(labels).save(path)
+    assert verify(open_dataset("camvid", root, "val")).checksum != clean.checksum
+    embedded = open_dataset("embedded", size=64, length=2)
+    assert verify(embedded).checksum != verify(open_dataset("embedded", size=64, length=2, seed=1)).checksum
+
+
+def test_show_writes_a_sheet(tmp_path, capsys):
+    out = tmp_path / "sheet.png"
+    assert run("show", "--dataset", "embedded", "--count", 4, "--out", out) == 0
+    with Image.open(out) as sheet:
+        assert sheet.format == "PNG" and sheet.width == 3 * (512 + 6) + 6
+        assert len(sheet.convert("RGB").getcolors(1 << 24)) > 1000
+    assert "4 of 200 samples" in capsys.readouterr().out
+
+
+def test_export_and_open(tmp_path, capsys):
+    arguments = ("export", "--layout", "cityscapes", "--out", tmp_path / "city", "--size", 64, "--length", 2)
+    assert run(*arguments, "--split", "test") == 0
+    dataset = open_dataset("cityscapes", tmp_path / "city", "test")
+    assert torch.equal(dataset[1].image, open_dataset("embedded", split="test", size=64)[1].image)
+    assert "2 samples of split test in the cityscapes layout" in capsys.readouterr().out
+    with pytest.raises(UserError, match="already exists"):
+        run(*arguments, "--split", "test")
+
+
+def test_counts_must_be_positive(tmp_path):
+    with pytest.raises(SystemExit) as caught:
+        run("show", "--dataset", "embedded", "--count", 0, "--out", tmp_path / "sheet.png")
+    assert caught.value.code == 2
+
+
+def test_overlay_colours():
+    info = open_dataset("embedded").info
+    image = torch.full((3, 8, 8), 100, dtype=torch.uint8)
+    semantic = torch.full((8, 8), 255, dtype=torch.uint8)
+    semantic[:, 4:] = 6
+    drawn = overlay(image, semantic, info, opacity=0.5)
+    assert torch.equal(drawn[:, :, :3], image[:, :, :3])  # ignored: as it was
+    assert (drawn[:, :, 3] == 35).all()  # outline
+    red, green, blue = info.colors[6]
+    expected = torch.tensor([(100 + c) / 2 for c in (red, green, blue)]).round()
+    assert (drawn[:, 0, 6] - expected).abs().max() <= 1
+
+
+def test_contact_sheet_of_samples_without_instances(exported):
+    dataset = open_dataset("camvid", exported["camvid"])
+    sheet = contact_sheet(list(dataset), dataset.info, height=64, columns=2)
+    assert sheet.width == 2 * (2 * 96 + 6) + 6
+    tile = np.asarray(sheet)[6 : 6 + 64, 6 : 6 + 96]
+    assert np.array_equal(tile, dataset[0].image.permute(1, 2, 0).numpy())

@@ -1,0 +1,68 @@
+"""What the two protocols leave out, and what is listed because nobody wrote a formula for it."""
+
+import pytest
+import torch
+from torch import nn
+
+from bench.protocol.rules import EXACT, FVCORE, Protocol, as_numpy_prints
+from ops import ms_deform_attn
+from tests.bench.protocol.oracle import our_count
+
+
+class Deformable(nn.Module):
+    def forward(self, value, locations, weights):
+        return ms_deform_attn(value, [(4, 6), (2, 3)], locations, weights)
+
+
+def test_our_operator_is_one_call_that_the_papers_tool_did_not_see():
+    inputs = torch.zeros(1, 30, 8, 32), torch.zeros(1, 7, 8, 2, 4, 2), torch.zeros(1, 7, 8, 2, 4)
+    papers, exact = our_count(Deformable(), *inputs), our_count(Deformable(), *inputs, protocol=EXACT)
+    assert (papers.total, papers.by_operator, papers.uncounted) == (0, {"ms_deform_attn": 0}, {})
+    assert exact.by_operator == {"ms_deform_attn": 5 * 7 * 8 * 2 * 4 * 32}
+
+
+class Aggregation(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.h = nn.Linear(16, 16)
+
+    def forward(self, attention, positions):
+        return self.h(attention @ positions)
+
+
+def test_a_released_product_and_sum_counts_nothing_but_the_layers_around_it_do():
+    released = Protocol(name="test", elementwise={Aggregation: "a product and a sum"})
+    inputs = torch.zeros(3, 50), torch.zeros(50, 16)
+    counted = our_count(Aggregation(), *inputs, protocol=released)
+    assert counted.by_operator == {"linear": 3 * 16 * 16, "matmul": 0}
+    assert our_count(Aggregation(), *inputs, protocol=EXACT).total == 3 * 16 * 16 + 3 * 50 * 16
+
+
+class Singular(nn.Module):
+    def forward(self, x):
+        torch.fft.fft(x)  # not needed, so not listed
+        return torch.linalg.svd(x)[0] @ x
+
+
+@pytest.mark.parametrize("protocol", [FVCORE, EXACT], ids=lambda p: p.name)
+def test_an_operator_without_a_formula_is_listed(protocol):
+    found = our_count(Singular(), torch.zeros(5, 5), protocol=protocol)
+    assert found.uncounted == {"aten::_linalg_svd": 1}
+    assert found.by_operator == {"matmul": 125}
+
+
+def test_an_operator_made_of_known_ones_is_counted_as_those():
+    class Composite(nn.Module):
+        def forward(self, x):
+            return torch.einsum("ab,bc,cd->ad", x, x, x) + torch.tensordot(x, x, dims=1)
+
+    found = our_count(Composite(), torch.zeros(6, 6), protocol=EXACT)
+    assert found.total == 3 * 6**3
+    assert found.uncounted == {}
+
+
+def test_einsum_is_rounded_as_numpy_prints_it():
+    masks = 100 * 256 * 128 * 128
+    assert as_numpy_prints(masks, "bqc,bchw->bqhw") == 419_450_000 != masks
+    assert as_numpy_prints(masks, "nct, ncp -> ntp") == masks
+    assert FVCORE.einsum_as_printed and not EXACT.einsum_as_printed
