@@ -1,13 +1,10 @@
 """Operators: tensors in, tensors out. Each has a readable PyTorch reference beside it."""
 
-from ops.deformable import (
-    active_backend,
-    ms_deform_attn,
-    ms_deform_attn_multiply_adds,
-    ms_deform_attn_reference,
-)
+from ops.backend import BackendError, active_backend
+from ops.deformable import ms_deform_attn, ms_deform_attn_multiply_adds, ms_deform_attn_reference
 
 __all__ = [
+    "BackendError",
     "active_backend",
     "ms_deform_attn",
     "ms_deform_attn_multiply_adds",

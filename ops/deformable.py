@@ -14,14 +14,10 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
+from ops import backend
 from ops.reference import Shapes, ms_deform_attn_backward_reference, ms_deform_attn_reference
 
-__all__ = ["active_backend", "ms_deform_attn", "ms_deform_attn_multiply_adds", "ms_deform_attn_reference"]
-
-
-def active_backend() -> str:
-    """The implementation behind the operators: "reference" (plain PyTorch)."""
-    return "reference"
+__all__ = ["ms_deform_attn", "ms_deform_attn_multiply_adds", "ms_deform_attn_reference"]
 
 
 def ms_deform_attn(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
@@ -62,8 +58,14 @@ def ms_deform_attn_multiply_adds(locations_shape: Sequence[int], channels: int) 
     return 5 * samples * channels
 
 
+# Below are the operators as the dispatcher first finds them. On the CPU, the first call loads the compiled
+# library, whose kernels then stand before these: calling the operator again reaches them.
+
+
 @torch.library.custom_op("maskbench::ms_deform_attn", mutates_args=())
 def _forward(value: Tensor, shapes: Sequence[int], locations: Tensor, weights: Tensor) -> Tensor:
+    if backend.active_backend(value.device.type) == "compiled":
+        return torch.ops.maskbench.ms_deform_attn(value, shapes, locations, weights)
     return ms_deform_attn_reference(value, _pairs(shapes), locations, weights).contiguous()
 
 
@@ -71,6 +73,28 @@ def _forward(value: Tensor, shapes: Sequence[int], locations: Tensor, weights: T
 def _backward(
     grad: Tensor, value: Tensor, shapes: Sequence[int], locations: Tensor, weights: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
+    if backend.active_backend(value.device.type) == "compiled":
+        return torch.ops.maskbench.ms_deform_attn_backward(grad, value, shapes, locations, weights)
+    return ms_deform_attn_backward_reference(grad, value, _pairs(shapes), locations, weights)
+
+
+@_forward.register_kernel("cuda")
+def _forward_cuda(value: Tensor, shapes: Sequence[int], locations: Tensor, weights: Tensor) -> Tensor:
+    if backend.active_backend("cuda") == "compiled":
+        from ops import triton_deformable  # Triton is not everywhere
+
+        return triton_deformable.forward(value, _pairs(shapes), locations, weights)
+    return ms_deform_attn_reference(value, _pairs(shapes), locations, weights).contiguous()
+
+
+@_backward.register_kernel("cuda")
+def _backward_cuda(
+    grad: Tensor, value: Tensor, shapes: Sequence[int], locations: Tensor, weights: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    if backend.active_backend("cuda") == "compiled":
+        from ops import triton_deformable
+
+        return triton_deformable.backward(grad, value, _pairs(shapes), locations, weights)
     return ms_deform_attn_backward_reference(grad, value, _pairs(shapes), locations, weights)
 
 

@@ -15,12 +15,14 @@ from torch import Tensor
 Shapes = Sequence[tuple[int, int]]
 
 _BILINEAR, _ZEROS = 0, 0  # ATen's codes for interpolation and padding
+_OUTSIDE = 9.0  # in the sampler's range [-1, 1]
 
 
 def ms_deform_attn_reference(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
     """Weighted sum of values sampled around each query, in all levels of a feature pyramid.
 
-    A sample is read bilinearly, pixel centres lie at (i + 0.5) / size, and what is outside counts as zero.
+    A sample is read bilinearly, pixel centres lie at (i + 0.5) / size, and what is outside counts as zero. So
+    does a point whose location is not finite, as in the authors' kernel.
 
     Args:
         value: [B, S, M, D], the levels' pixels in row-major order, one level after the other, for M heads.
@@ -82,7 +84,8 @@ def _levels(value: Tensor, shapes: Shapes, locations: Tensor) -> Iterator[tuple[
     """For each level its image [B*M, D, H, W] and its grid [B*M, Q, P, 2] in the sampler's range [-1, 1]."""
     batch, queries, heads, _, points, _ = locations.shape
     channels = value.shape[3]
-    grids = 2 * locations - 1
+    # The sampler itself goes astray where a location is not finite or does not fit into an integer.
+    grids = (2 * locations - 1).nan_to_num(_OUTSIDE).clamp(-_OUTSIDE, _OUTSIDE)
     areas = [height * width for height, width in shapes]
     for level, part in enumerate(value.split(areas, dim=1)):
         height, width = shapes[level]
