@@ -29,6 +29,10 @@ def atomic_files() -> Iterator[Callable[[str | os.PathLike], Path]]:
             _sync(temporary)
         for path, temporary in staged.items():
             os.replace(temporary, path)
+    except OSError as error:
+        if error.filename is None and staged:  # a failed write does not know its file
+            error.filename = str(next(iter(staged)).parent)
+        raise
     finally:
         for temporary in staged.values():
             temporary.unlink(missing_ok=True)

@@ -51,9 +51,7 @@ class Paper:
 
 @dataclass(frozen=True, kw_only=True)
 class Tolerance:
-    """How far a number may be from the printed one and still be `~`: a fraction of it, or an amount of its
-    unit.
-    """
+    """How far from the printed number is still `~`: a fraction of it, or an amount of its unit."""
 
     relative: float | None = None
     absolute: float | None = None
@@ -132,9 +130,7 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class TableRecord:
-    """A printed table. `paper` and `table` are its names on the command line; `file` is where it was read
-    from.
-    """
+    """A printed table. `paper` and `table` name it on the command line; `file` is where it was read from."""
 
     paper: str
     table: str

@@ -1,0 +1,69 @@
+"""The command line: `python -m bench COMMAND ...`. Every module in `bench/commands` is one command."""
+
+import argparse
+import errno
+import importlib
+import os
+import pkgutil
+import sys
+from collections.abc import Sequence
+
+from bench import commands
+from bench.errors import UserError
+from tables import RecordError
+
+# An OSError with one of these says something about the user's disk or path, not about the program.
+_USER_ERRNOS = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS,
+    errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR,
+}  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command. Returns 0 (done), 1 (a checked cell failed) or 2 (the input is at fault)."""
+    args = build_parser().parse_args(argv)
+    try:
+        return args.run(args) or 0
+    except BrokenPipeError:  # the reader of our output went away, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print(
+            "maskbench: interrupted; finished work is kept, run the same command again to go on",
+            file=sys.stderr,
+        )
+        return 130
+    except Exception as error:
+        line = user_fault(error)
+        if line is None:
+            raise
+        print(f"maskbench: {line}", file=sys.stderr)
+        return 2
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser with every command in it. Command modules keep heavy imports inside `run`."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Do the published numbers hold?")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for module in sorted(pkgutil.iter_modules(commands.__path__), key=lambda found: found.name):
+        importlib.import_module(f"{commands.__name__}.{module.name}").register(subparsers)
+    return parser
+
+
+def user_fault(error: Exception) -> str | None:
+    """The one line that tells the user what was wrong with the input, or None where the fault is ours."""
+    if isinstance(error, (UserError, RecordError, *_errors_of_models())):
+        return " ".join(str(error).split())
+    if isinstance(error, OSError) and error.errno in _USER_ERRNOS:
+        where = f": {error.filename}" if error.filename else ""
+        return f"{os.strerror(error.errno)}{where}"
+    return None
+
+
+def _errors_of_models() -> tuple[type[Exception], ...]:
+    """Errors of `models` that blame the input; without importing torch where the command did not need it."""
+    found = []
+    for module, name in (("models.spec", "SpecError"), ("models.official", "CheckpointError")):
+        if module in sys.modules:
+            found.append(getattr(sys.modules[module], name))
+    return tuple(found)

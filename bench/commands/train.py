@@ -1,0 +1,146 @@
+"""`train`: trains a model, or the rows of a table, on a dataset; a killed run is continued by the same
+command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench import options
+from bench.errors import UserError
+
+if TYPE_CHECKING:
+    from bench.data.base import SegmentationDataset
+    from bench.options import ModelChoice
+    from bench.train import TrainSpec
+    from models.spec import Spec
+
+_EVALUATION_SPLIT = "val"
+
+
+def register(subparsers) -> None:  # noqa: ANN001
+    """Adds the command."""
+    parser = subparsers.add_parser("train", help="train a model or the rows of a table")
+    options.add_model_options(parser, rows=True)
+    options.add_data_options(parser, "train")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="run folder (default: runs/MODEL-DATASET-SEED)"
+    )
+    parser.add_argument("--steps", type=int, help="default: the dataset's recipe")
+    parser.add_argument("--batch", type=int, help="images a step; default: the dataset's recipe")
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    parser.add_argument(
+        "--weights", type=Path, metavar="FILE", help="a released checkpoint, or a run's, to start from"
+    )
+    parser.add_argument(
+        "--backbone-weights", type=Path, metavar="FILE", help="ImageNet weights in timm's layout"
+    )
+    parser.add_argument("--mini", action="store_true", help="at the size of the mini replications, for a CPU")
+    parser.add_argument(
+        "--overfit", type=int, metavar="N", help="train and evaluate on the first N images, unaugmented"
+    )
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument("--resume", action="store_true", help="continue the run in the folder (the default)")
+    again.add_argument("--fresh", action="store_true", help="delete the run in the folder and start over")
+    parser.add_argument(
+        "--workers", type=int, help="processes that prepare batches; default: 4 on CUDA, else none"
+    )
+    parser.add_argument("--device", help="default: cuda where there is one, else cpu")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Trains each chosen model and prints its scores."""
+    if args.overfit is not None and args.overfit < 1:
+        raise UserError(f"--overfit {args.overfit}: at least one image is needed")
+    choices = options.chosen_models(args, args.dataset)
+    training, evaluation = _data(args)
+    for choice in choices:
+        out = args.out or Path("runs") / f"{choice.label}-{args.dataset}-{args.seed}"
+        if args.out and len(choices) > 1:
+            out = args.out / choice.label
+        _train(args, choice, training, evaluation, out)
+    return 0
+
+
+def _data(args: argparse.Namespace) -> tuple[SegmentationDataset, SegmentationDataset]:
+    """What is trained on and what is evaluated on."""
+    from bench.evaluate.subset import Subset
+
+    training = options.open_data(args)
+    if args.overfit:
+        first = Subset(training, args.overfit)
+        return first, first
+    if training.skipped:
+        print(options.skipped_line(training.skipped))
+    return training, options.open_data(args, _EVALUATION_SPLIT)
+
+
+def _train(
+    args: argparse.Namespace,
+    choice: ModelChoice,
+    training: SegmentationDataset,
+    evaluation: SegmentationDataset,
+    out: Path,
+) -> None:
+    import torch
+
+    from bench.evaluate import semantic_scores
+    from bench.train import Hooks, train
+    from bench.train.recipes import test_recipe
+
+    model = _model_spec(args, choice, training.info.num_classes)
+    spec = _train_spec(args, model)
+    device = torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    test = test_recipe(args.dataset, model)
+    print(f"{choice.label} on {args.dataset}, {spec.steps} steps of {spec.batch} images, seed {spec.seed}")
+    print(f"run folder: {out}; test images: {len(evaluation)} of {evaluation.split!r}")
+
+    def initialise(network: torch.nn.Module) -> None:
+        if args.weights:
+            print(options.load_weights(network, args.weights))
+        elif model.backbone.weights:
+            print(f"weights: random, but for the backbone's from {model.backbone.weights}")
+        else:
+            print("weights: random (no --weights, no --backbone-weights)")
+
+    def evaluate(network: torch.nn.Module) -> dict:
+        scores = semantic_scores(network, evaluation, test)
+        return {name: value for name, value in scores.items() if name != "per_class"}
+
+    result = train(
+        model, spec, training, out, resume=not args.fresh, device=device,
+        workers=(4 if device.type == "cuda" else 0) if args.workers is None else args.workers,
+        hooks=Hooks(initialise=initialise, evaluate=evaluate), progress=sys.stderr.isatty(),
+    )  # fmt: skip
+    scores = result.metrics[-1]["evaluation"]
+    print(
+        f"mIoU {scores['mIoU']:.2f}, pixel accuracy {scores['pixel_accuracy']:.2f} on {evaluation.split!r}",
+        end="",
+    )
+    print(f" after {spec.steps} steps, {result.seconds:.0f} s; weights in {out / 'checkpoint.pt'}")
+
+
+def _model_spec(args: argparse.Namespace, choice: ModelChoice, classes: int) -> Spec:
+    from bench.mini.shrink import shrink
+
+    changes = options.model_changes(args.changes)
+    spec = choice.spec
+    if "num_classes" not in changes:
+        spec = spec.override({"num_classes": classes})
+    if spec.num_classes != choice.spec.num_classes:
+        print(f"classes: {classes}, as {args.dataset} has (the preset: {choice.spec.num_classes})")
+    if args.mini:
+        spec = shrink(spec).override(changes)
+    return spec.override({"backbone.weights": str(args.backbone_weights)}) if args.backbone_weights else spec
+
+
+def _train_spec(args: argparse.Namespace, model: Spec) -> TrainSpec:
+    from bench.train.recipes import overfit_recipe, train_recipe
+
+    spec = overfit_recipe(args.overfit) if args.overfit else train_recipe(args.dataset, model)
+    given = {"steps": args.steps, "batch": args.batch, "seed": args.seed}
+    changes = {name: value for name, value in given.items() if value is not None}
+    return spec.override({**changes, **options.train_changes(args.changes)})

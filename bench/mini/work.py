@@ -1,0 +1,113 @@
+"""One training of a mini replication: a row, a seed, a record."""
+
+import math
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from bench.data import open_dataset
+from bench.data.base import Sample, SegmentationDataset
+from bench.evaluate import mean_iou, semantic_scores
+from bench.mini.budgets import IMAGE_SIZE, Budget
+from bench.train import Hooks, TrainSpec, train
+from bench.train.folder import device_name
+from bench.train.run import seed_everything
+from models.spec import Spec
+
+_MAJORITY_IMAGES = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A training to be done: `model` as `train` says, evaluated, its run folder kept in `folder` until it is
+    done.
+
+    `key` is that of the record it makes.
+    """
+
+    key: str
+    row: int
+    model: Spec
+    train: TrainSpec
+    budget: Budget
+    folder: Path
+
+
+class InMemory(SegmentationDataset):
+    """A dataset that makes each sample once; without its instances, which semantic segmentation does not
+    read."""
+
+    def __init__(self, dataset: SegmentationDataset) -> None:
+        self.dataset, self.info, self.split = dataset, dataset.info, dataset.split
+        self._samples: dict[int, Sample] = {}
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Sample:
+        if index not in self._samples:
+            self._samples[index] = replace(self.dataset[index], instances=None)
+        return self._samples[index]
+
+    def checksum(self) -> str:
+        """That of the dataset."""
+        return self.dataset.checksum()
+
+
+@lru_cache(maxsize=1)  # a worker does many jobs on the same data
+def datasets(budget: Budget) -> tuple[SegmentationDataset, SegmentationDataset]:
+    """What is trained on and what is evaluated on: the embedded dataset's "train" and "val" splits."""
+    splits = {"train": budget.train_images, "val": budget.eval_images}
+    opened = [open_dataset("embedded", split=s, length=n, size=IMAGE_SIZE) for s, n in splits.items()]
+    return InMemory(opened[0]), InMemory(opened[1])
+
+
+def perform(job: Job, report: Callable[[int], None]) -> dict:
+    """Trains and evaluates; calls `report` with the number of completed steps. Returns the record, JSON-able.
+
+    A run that was killed continues from its checkpoint. Computes with one thread, so that the result does not
+    depend on how many jobs run side by side.
+    """
+    torch.set_num_threads(1)
+    training, evaluation = datasets(job.budget)
+    began = time.monotonic()
+    seed_everything(job.train.seed)  # the very weights that the training starts from
+    untrained = semantic_scores(job.model.build(), evaluation)
+    evaluating = time.monotonic() - began
+    hooks = Hooks(report=lambda step, _: report(step))
+    result = train(job.model, job.train, training, job.folder, device="cpu", progress=False, hooks=hooks)
+    began = time.monotonic()
+    scores = semantic_scores(result.model, evaluation)
+    evaluating += time.monotonic() - began
+    shutil.rmtree(job.folder)
+    return {
+        "row": job.row,
+        "seed": job.train.seed,
+        "score": scores["mIoU"],
+        "untrained": untrained["mIoU"],
+        "per_class": [None if math.isnan(value) else value for value in scores["per_class"]],
+        "final_loss": result.metrics[-1]["loss"],
+        "parameters": sum(p.numel() for p in result.model.parameters()),
+        "seconds": round(result.seconds + evaluating, 1),
+        "device": device_name(torch.device("cpu")),
+    }
+
+
+def majority_score(budget: Budget) -> float:
+    """The mIoU, in percent, of giving every pixel the class that most pixels of the first training images
+    have."""
+    training, evaluation = datasets(budget)
+    classes = training.info.num_classes
+    counts = torch.zeros(classes, dtype=torch.int64)
+    for index in range(min(_MAJORITY_IMAGES, len(training))):
+        sample = training[index]
+        labels = sample.semantic[sample.semantic != training.info.ignore_index]
+        counts += torch.bincount(labels.flatten().long(), minlength=classes)
+    common = int(counts.argmax())
+    pairs = ((torch.full_like(s.semantic, common), s.semantic) for s in evaluation)
+    return mean_iou(pairs, classes, training.info.ignore_index)["mIoU"]

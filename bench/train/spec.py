@@ -1,0 +1,54 @@
+"""What a training run is, apart from its model and its data."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from bench.data.transforms import AugmentSpec, ade20k_augment
+from bench.train.schedule import PolySchedule, ScheduleSpec
+from models.spec import Spec, SpecError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSpec(Spec):
+    """One training run. The defaults are those of Mask2Former and FASeg on ADE20K (released configs).
+
+    Attributes:
+        steps: optimizer steps; 160,000 on ADE20K, 90,000 on Cityscapes.
+        batch: images in a step.
+        accumulate: parts that a batch is computed in, for devices with little memory; must divide `batch`.
+            Mask and dice losses stay those of the whole batch; the class loss and batch norms are averaged
+            over the parts.
+        lr: base learning rate; 1e-4 for fine-tuning, up to 2e-3 for small models from random weights.
+        backbone_lr_factor: times `lr` for the backbone; 0.1 for pretrained ones, 1 from random weights.
+        weight_decay: of all but norm layers, embeddings and tables of positional biases.
+        clip: largest L2 norm of the gradient of the whole model; None for no clipping.
+        amp: "auto" is bfloat16 (or float16 where the device lacks it) on CUDA and "off" elsewhere.
+        augment: what happens to a training image.
+        seed: of the initial weights, the order of the data, augmentation and the sampled points.
+        checkpoint_every: steps; a killed run repeats at most so many.
+        eval_every: steps between evaluations where an evaluation dataset is given; 0 for none but the last.
+    """
+
+    part: ClassVar[str] = "train"
+    steps: int = 160_000
+    batch: int = 16
+    accumulate: int = 1
+    lr: float = 1e-4
+    backbone_lr_factor: float = 0.1
+    weight_decay: float = 0.05
+    clip: float | None = 0.01
+    schedule: ScheduleSpec = field(default_factory=PolySchedule)
+    amp: Literal["auto", "off", "bf16", "fp16"] = "auto"
+    augment: AugmentSpec = field(default_factory=ade20k_augment)
+    seed: int = 0
+    checkpoint_every: int = 1000
+    eval_every: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "accumulate", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise SpecError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.batch % self.accumulate:
+            raise SpecError(f"accumulate = {self.accumulate} does not divide batch = {self.batch}")
+        if self.lr < 0 or self.weight_decay < 0 or (self.clip is not None and self.clip <= 0):
+            raise SpecError("lr and weight_decay must not be negative, clip must be positive")

@@ -1,0 +1,97 @@
+"""The one step that all training consists of, for every system."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import nn
+
+from bench.data.loader import Batch
+from bench.train.optimizer import build_optimizer, set_learning_rate
+from bench.train.precision import NonFiniteLoss, amp_dtype, require_finite
+from bench.train.spec import TrainSpec
+from models.losses import NonFiniteError
+
+
+class Trainer:
+    """A model with its criterion and optimizer, and the one step that all training consists of.
+
+    `model.spec.loss.build(model.spec.num_classes)` makes the criterion.
+    """
+
+    def __init__(self, model: nn.Module, spec: TrainSpec, device: torch.device | str = "cpu") -> None:
+        self.device = torch.device(device)
+        self.spec = spec
+        self.model = model.to(self.device)
+        self.criterion = model.spec.loss.build(model.spec.num_classes).to(self.device)
+        self.optimizer = build_optimizer(model, spec)
+        self.dtype = amp_dtype(spec.amp, self.device)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
+
+    def step(self, number: int, batch: Batch) -> dict[str, float]:
+        """Trains on one batch (images [B,3,H,W], B targets) and returns the losses of the final prediction,
+        their weighted `loss` over all predictions, the gradient's L2 norm before clipping, and the learning
+        rate.
+
+        Raises NonFiniteLoss naming the prediction, loss or gradient that left the finite numbers; the model
+        is then as it was before the step.
+        """
+        self.model.train()
+        multiplier = self.spec.schedule.multiplier(number, self.spec.steps)
+        set_learning_rate(self.optimizer, multiplier)
+        self.optimizer.zero_grad(set_to_none=True)
+        parts = split(batch, self.spec.accumulate)
+        num_masks = max(1.0, sum(len(target.labels) for target in batch[1]) / len(parts))
+        totals: dict[str, torch.Tensor] = {}
+        for part in parts:
+            for name, value in self._backward(number, part, num_masks, len(parts)).items():
+                totals[name] = totals.get(name, 0) + value
+        norm = self._update(number)
+        values = torch.stack([*totals.values(), norm]).double().tolist()
+        return dict(zip([*totals, "gradient_norm"], values, strict=True)) | {"lr": self.spec.lr * multiplier}
+
+    def _backward(self, number: int, part: Batch, num_masks: float, parts: int) -> dict[str, torch.Tensor]:
+        """Adds the gradients of one part of the batch; returns its share of the losses."""
+        images, targets = to_device(part, self.device)
+        with self._autocast():
+            output = self.model(images)
+        try:
+            losses = self.criterion(output, targets, num_masks=num_masks)
+        except NonFiniteError as error:
+            raise NonFiniteLoss(f"step {number}: {error}") from error
+        require_finite({f"loss {name!r}": value for name, value in losses.items()}, number)
+        total = self.criterion.total(losses) / parts
+        self.scaler.scale(total).backward()
+        shown = {name: value.detach() / parts for name, value in losses.items() if "/" not in name}
+        return {"loss": total.detach(), **shown}
+
+    def _update(self, number: int) -> torch.Tensor:
+        """Clips the gradient of the whole model and takes the optimizer's step; returns the norm before
+        clipping."""
+        self.scaler.unscale_(self.optimizer)
+        trained = {name: p for name, p in self.model.named_parameters() if p.grad is not None}
+        norm = nn.utils.get_total_norm(p.grad for p in trained.values())
+        if not self.scaler.is_enabled() and not torch.isfinite(
+            norm
+        ):  # a loss scale too large is the scaler's to lower
+            require_finite({f"gradient of {name}": p.grad for name, p in trained.items()}, number)
+        if self.spec.clip is not None:
+            nn.utils.clip_grads_with_norm_(trained.values(), self.spec.clip, norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return norm
+
+    def _autocast(self) -> AbstractContextManager:
+        return torch.autocast(self.device.type, self.dtype) if self.dtype else nullcontext()
+
+
+def split(batch: Batch, parts: int) -> list[Batch]:
+    """Equal consecutive parts of a batch; `parts` divides its size."""
+    images, targets = batch
+    size = len(images) // parts
+    return [(images[at : at + size], targets[at : at + size]) for at in range(0, size * parts, size)]
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """The batch on `device`."""
+    images, targets = batch
+    return images.to(device, non_blocking=True), [target.to(device, non_blocking=True) for target in targets]

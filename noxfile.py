@@ -1,0 +1,126 @@
+"""Sessions: `nox -s tests`, `table4`, `paper -- faseg`, `all`, `report`, `lint`; `nox --list` shows them.
+
+Every session runs in the one environment that `env` makes, and `env` installs only when pyproject.toml has
+changed: once it is made, nothing here needs the network. With `--no-venv` all of them run on the current
+interpreter and nothing is installed. What stands behind `--` is passed on.
+"""
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+import nox
+from nox.virtualenv import PassthroughEnv
+
+ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT))  # nox, unlike `python -m nox`, does not look for packages here
+
+import tables  # noqa: E402
+
+PACKAGES = ["bench", "models", "ops", "tables", "tests", "noxfile.py"]
+WITH_TABLE = {
+    name: [paper for paper in tables.papers() if name in tables.tables(paper)]
+    for name in dict.fromkeys(name for paper in tables.papers() for name in tables.tables(paper))
+}
+
+nox.needs_version = ">=2025.5.1"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["tests"]
+
+# The interpreter that `env` found or made for the sessions after it.
+interpreter = Path(sys.executable)
+
+
+@nox.session
+def env(session: nox.Session) -> None:
+    """The environment of all the other sessions; installed anew only when pyproject.toml changes."""
+    global interpreter
+    if isinstance(session.virtualenv, PassthroughEnv):
+        session.log(f"no environment of its own: running on {sys.executable}")
+        return
+    interpreter = _python(Path(session.virtualenv.location))
+    stamp = Path(session.virtualenv.location) / "maskbench-installed"
+    wanted = hashlib.sha256((ROOT / "pyproject.toml").read_bytes() + str(ROOT).encode()).hexdigest()
+    if stamp.is_file() and stamp.read_text() == wanted:
+        session.log("nothing to install")
+        return
+    stamp.unlink(missing_ok=True)  # an installation that is cut short leaves no stamp
+    session.install("-e", ".[test]")
+    stamp.write_text(wanted)
+
+
+@nox.session(venv_backend="none", requires=["env"])
+def tests(session: nox.Session) -> None:
+    """All tests, on two processes."""
+    _run(session, "-m", "pytest", "-n", "2", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["env"])
+def lint(session: nox.Session) -> None:
+    """Style."""
+    _run(session, "-m", "ruff", "check", *(session.posargs or PACKAGES))
+
+
+@nox.session(venv_backend="none", requires=["env"])
+def paper(session: nox.Session) -> None:
+    """Every table of one paper: `nox -s paper -- faseg`."""
+    if not session.posargs:
+        session.error(f"which paper? nox -s paper -- {'|'.join(tables.papers())}")
+    name, *options = session.posargs
+    try:
+        found = tables.tables(name)
+    except tables.RecordError as error:
+        session.error(str(error))
+    for table in found:
+        _table(session, name, table, options)
+
+
+@nox.session(name="all", venv_backend="none", requires=["env"])
+def every_table(session: nox.Session) -> None:
+    """Every table of every paper."""
+    for name in tables.papers():
+        for table in tables.tables(name):
+            _table(session, name, table, session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["env"])
+def report(session: nox.Session) -> None:
+    """The front page of the reports, from the reports that are there."""
+    _run(session, "-m", "bench", "report", *session.posargs)
+
+
+def _table_session(name: str, papers: list[str]) -> None:
+    """Registers `table<name>`, one run for each paper that has such a table."""
+
+    @nox.session(name=f"table{name}", venv_backend="none", requires=["env"])
+    @nox.parametrize("paper", [nox.param(found, id=found) for found in papers])
+    def session_of_table(session: nox.Session, paper: str) -> None:
+        _table(session, paper, name, session.posargs)
+
+    session_of_table.__doc__ = f"Table {name}: regenerated, every cell beside the printed one."
+
+
+for _name, _papers in WITH_TABLE.items():
+    _table_session(_name, _papers)
+
+
+def _table(session: nox.Session, paper: str, table: str, options: list[str]) -> None:
+    _run(session, "-m", "bench", "table", paper, table, *options)
+
+
+def _run(session: nox.Session, *arguments: str) -> None:
+    """Runs Python in the environment, with this repository first on the path.
+
+    Compiled modules are kept even where the caller forbids it: uv installs none, and to compile torch and
+    timm on every start takes longer than all that a second run has to do.
+    """
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    variables = {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": ""}
+    session.run(str(interpreter), *arguments, external=True, env=variables)
+
+
+def _python(environment: Path) -> Path:
+    posix = environment / "bin" / "python"
+    return posix if posix.exists() else environment / "Scripts" / "python.exe"

@@ -1,0 +1,122 @@
+"""Which number fills which cell, and where it comes from."""
+
+from decimal import Decimal
+
+import pytest
+
+import bench
+from bench import cells
+from bench.records import Store
+from tables import RecordError, load_file
+
+
+def test_every_printed_number_is_a_cell_in_printed_order(record, results):
+    places = [(result.row.number, result.column.id) for result in results]
+    columns = ["ade20k_miou", "cityscapes_miou", "params", "flops"]
+    assert places == [(row, column) for row in (1, 2, 3, 4) for column in columns]
+    assert "".join(result.verdict for result in results) == "..==" * 3 + "..=~"
+
+
+def test_only_the_evidence_asked_for_is_obtained(record, fake_counts):
+    results = cells.fill(record, ("mini",), store=None)
+    assert fake_counts == []
+    assert {result.verdict for result in results} == {"."}
+    assert {result.measured for result in results} == {None}
+
+
+def test_progress_counts_what_is_really_done(record, fake_counts):
+    shown = []
+    cells.fill(record, ("counted",), None, progress=lambda found: shown.append(len(found)) or found)
+    assert shown == [8]
+    assert len(fake_counts) == 8
+
+
+def test_cells_that_are_not_run_say_which_command_would_run_them(results):
+    accuracy = [result for result in results if result.evidence == "trained"]
+    assert [result.command for result in accuracy] == [
+        f"python -m bench train --table faseg/4 --row {row} --dataset {dataset} --root DIR"
+        " --backbone-weights FILE"
+        for row in (1, 2, 3, 4)
+        for dataset in ("ade20k", "cityscapes")
+    ]
+    assert all(result.reason == f"not run: {result.command}" for result in accuracy)
+
+
+def test_counted_cells_name_the_command_with_the_overrides_of_the_row(results):
+    commands = [result.command for result in results if result.column.id == "flops"]
+    assert commands[0] == "python -m bench measure mask2former_r50_ade20k --size 512x512"
+    assert commands[1].endswith("--set pixel_decoder.positions=conditional --set decoder.queries=dfpq")
+    assert "--set 'decoder.schedule=[32,16,8,4,32,16,8,4,32,16,8,4,32]'" in commands[2]
+    assert commands[3] == "python -m bench measure faseg_r50_ade20k --size 512x512"
+
+
+def test_numbers_keep_their_unit_and_are_not_rounded(results):
+    last = results[-1]
+    assert (last.measured, last.delta) == (Decimal("73.41"), Decimal("1.41"))
+    assert last.also == {"flops/exact-v1": Decimal("74.325")}
+    assert results[2].measured == Decimal("43.988247")
+    assert "1.095 G" in last.reason
+    assert results[3].reason is None
+
+
+def test_counts_are_stored_and_not_done_again(tmp_path, record, monkeypatch):
+    calls = []
+
+    def count(spec, column, protocol):
+        calls.append(protocol)
+        return {"value": 44_000_000 if column.metric == "params" else 71_000_000_000}
+
+    monkeypatch.setattr(cells, "_COUNTERS", {"params": count, "flops": count})
+    first = cells.fill(record, ("counted",), Store(tmp_path))
+    assert len(calls) == 12  # four rows: parameters and two protocols of FLOPs
+    again = cells.fill(record, ("counted",), Store(tmp_path))
+    assert len(calls) == 12
+    assert [r.measured for r in again] == [r.measured for r in first]
+    assert first[2].measured == 44 and first[3].measured == 71
+
+
+def test_a_change_of_code_counts_anew(tmp_path, record, monkeypatch):
+    calls = []
+    monkeypatch.setattr(cells, "_COUNTERS", {"params": lambda *_: calls.append(1) or {"value": 1}})
+    row, column = record.row(1), record.column("params")
+    for version in ("a", "a", "b"):
+        monkeypatch.setattr(cells, "code_version", lambda *_, version=version: version)
+        cells._counted(row, column, Store(tmp_path))
+    assert len(calls) == 2
+
+
+def test_the_real_counts_of_faseg_table_4():
+    """Rows 1 and 4 are what the released code counts, traced with fvcore, the operator uncounted."""
+    frame = bench.table_frame("faseg", "4")
+    assert frame.shape[0] == 16
+    assert list(frame.columns[:2]) == ["row", "row_label"]
+    params = frame[frame.metric == "params"].set_index("row")
+    flops = frame[frame.metric == "flops"].set_index("row")
+    assert params.measured[1] == 43.988247
+    assert params.measured[4] == 50.511639
+    assert flops.measured[1] == pytest.approx(70.769, abs=1e-3)
+    assert flops.measured[4] == pytest.approx(73.410, abs=1e-3)
+    assert "".join(params.verdict) == "===="
+    assert flops.verdict[1] == flops.verdict[2] == "="
+    assert flops.verdict[4] == "~"
+    assert list(frame[frame.metric == "miou"].verdict) == ["."] * 8
+
+
+def test_a_preset_or_override_that_does_not_exist_names_the_line(tmp_path):
+    source = (cells.load_table("faseg", "4").file, "faseg_r50_ade20k", '"decoder.queries" = "dfpq"')
+    text = (bench_root() / source[0]).read_text()
+    for old, new, says in (
+        (source[1], "faseg_r50_ade", "nearest: faseg_r50_ade20k"),
+        (source[2], '"decoder.querys" = "dfpq"', "decoder.queries"),
+        (source[2], '"decoder.queries" = "dfqp"', "dfpq"),
+    ):
+        file = tmp_path / "table4.toml"
+        file.write_text(text.replace(old, new))
+        with pytest.raises(RecordError, match=rf"table4\.toml:\d+: row\[\d\]\.preset\.ade20k: .*{says}"):
+            load_file(file, cells._spec)
+
+
+def bench_root():
+    from bench import records
+
+    return records._ROOT

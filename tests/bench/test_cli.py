@@ -1,0 +1,158 @@
+"""The command line: exit status, one clear line for bad input, nothing half-written."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench import cli
+from bench.errors import UserError
+
+ROOT = Path(cli.__file__).resolve().parent.parent
+
+
+def run(capsys, *arguments: str) -> tuple[int, str, str]:
+    status = cli.main(arguments)
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+@pytest.fixture
+def quick(fake_counts, monkeypatch):
+    """Counts and the mini replication take no time."""
+    from bench import mini
+
+    row = {"scores": [20.0, 21.0], "untrained": [2.0, 2.0], "majority": 7.0}
+
+    def run_mini(record, rows, budget, seeds, store, progress):
+        return {"budget": {"name": budget}, "dataset": "embedded", "rows": [{"row": n, **row} for n in rows]}
+
+    monkeypatch.setattr(mini, "run", run_mini)
+
+
+def test_a_table_is_regenerated(tmp_path, capsys, quick):
+    status, out, err = run(capsys, "table", "faseg", "4", "--out", str(tmp_path))
+    assert status == 0
+    assert out.splitlines()[0].startswith("FASeg Table 4: 7 of 8 counted cells equal")
+    data = json.loads((tmp_path / "faseg" / "table4.json").read_text())
+    assert len(data["cells"]) == 16
+    assert [row["row"] for row in data["mini"]["rows"]] == [1, 2, 3, 4]
+    assert (
+        data["environment"]["command"]
+        == "python -m bench table faseg 4 --evidence counted,mini --budget small"
+    )
+    assert data["environment"]["operators"]
+    assert "7 | 1 | 0 | 8 | 0" in (tmp_path / "README.md").read_text()
+
+
+def test_table_names_are_taken_as_printed(tmp_path, capsys, quick):
+    assert run(capsys, "table", "faseg", "Table 4", "--evidence", "counted", "--out", str(tmp_path))[0] == 0
+    assert (tmp_path / "faseg" / "table4.md").exists()
+
+
+BAD_INPUT = [
+    (("table", "fasge", "4"), "unknown paper 'fasge'; nearest: faseg"),
+    (("table", "faseg", "44"), "faseg has no table '44'; nearest: 4"),
+    (("table", "faseg", "4", "--evidence", "conted"), "unknown evidence 'conted'; nearest: counted"),
+    (("table", "faseg", "4", "--evidence", ","), "--evidence names no kind"),
+    (("table", "faseg", "4", "--seeds", "0"), "--seeds 0: at least one seed is needed"),
+    (("table", "faseg", "4", "--budget", "smal"), "'smal'; nearest: small"),
+    (("measure", "mask2former_r50_ade"), "nearest: mask2former_r50_ade20k"),
+    (("measure", "faseg_r50_ade20k", "--set", "decoder.num_querys=5"), "decoder.num_queries"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "says"), BAD_INPUT, ids=lambda value: " ".join(value)[:40])
+def test_bad_input_is_one_line_and_status_2(tmp_path, capsys, monkeypatch, fake_counts, arguments, says):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run(capsys, *arguments)
+    assert (status, out) == (2, "")
+    lines = err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("maskbench: ") and says in lines[0]
+    assert not (tmp_path / "reports").exists()
+
+
+def test_a_record_with_a_mistake_is_status_2(tmp_path, capsys, monkeypatch):
+    from tables import loader
+
+    source = (loader.FOLDER / "faseg" / "table4.toml").read_text()
+    (tmp_path / "faseg").mkdir()
+    (tmp_path / "faseg" / "table4.toml").write_text(source.replace('unit = "G"', 'unit = "M"'))
+    monkeypatch.setattr(loader, "FOLDER", tmp_path)
+    status, out, err = run(capsys, "table", "faseg", "4", "--out", str(tmp_path / "out"))
+    assert status == 2
+    assert "table4.toml:" in err and "'71' is no plausible value of flops in M" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_full_disk_while_writing_a_report(tmp_path, capsys, monkeypatch, quick):
+    assert run(capsys, "table", "faseg", "4", "--out", str(tmp_path))[0] == 0
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    real = Path.write_bytes
+
+    def write_bytes(path, data):
+        if path.suffix == ".csv":
+            real(path, data[:100])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        return real(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
+    status, out, err = run(capsys, "table", "faseg", "4", "--out", str(tmp_path))
+    assert (status, out) == (2, "")
+    assert "maskbench: No space left on device: " in err.splitlines()[-1]
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_an_output_folder_that_is_a_file(tmp_path, capsys, quick):
+    (tmp_path / "out").write_text("a file")
+    status, _, err = run(
+        capsys, "table", "faseg", "4", "--evidence", "counted", "--out", str(tmp_path / "out")
+    )
+    assert status == 2
+    assert str(tmp_path / "out") in err.splitlines()[-1]
+
+
+def test_the_front_page_can_be_rebuilt(tmp_path, capsys):
+    status, out, _ = run(capsys, "report", "--out", str(tmp_path))
+    assert (status, out) == (0, f"wrote {tmp_path / 'README.md'}\n")
+
+
+def test_faults_of_ours_keep_their_traceback(monkeypatch):
+    def broken(args):
+        raise KeyError("a fault of ours")
+
+    monkeypatch.setattr("bench.commands.report.run", broken)
+    with pytest.raises(KeyError):
+        cli.main(["report"])
+
+
+def test_which_errors_blame_the_input():
+    from models import CheckpointError
+    from models.spec import SpecError
+
+    assert cli.user_fault(UserError("two\nlines")) == "two lines"
+    assert cli.user_fault(SpecError("no preset")) == "no preset"
+    assert cli.user_fault(CheckpointError("missing keys")) == "missing keys"
+    assert cli.user_fault(OSError(errno.ENOSPC, "x", "file")) == "No space left on device: file"
+    assert cli.user_fault(OSError(errno.EIO, "x", "file")) is None
+    assert cli.user_fault(ValueError("ours")) is None
+
+
+def test_help_does_not_load_torch():
+    program = "import sys; from bench.cli import build_parser; build_parser(); print('torch' in sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, "False")
+
+
+def test_the_module_is_the_command():
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "bench", "table", "nothing", "4"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "maskbench: unknown paper 'nothing'; known: faseg\n"

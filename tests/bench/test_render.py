@@ -1,0 +1,119 @@
+"""The report as text: JSON and CSV with the agreed fields, Markdown as readers see it."""
+
+import csv
+import dataclasses
+import io
+import json
+
+from bench.cells import fill
+from bench.render import csv_text, json_text, payload, verdict_line
+from bench.render_markdown import markdown
+
+# The fixed interface: DESIGN, section 9.
+FIELDS = {
+    "row", "row_label", "provenance", "metric", "unit", "published", "published_value", "decimals",
+    "printed_delta", "evidence", "measured", "delta", "verdict", "protocol", "reason",
+}  # fmt: skip
+
+
+def test_the_json_has_the_agreed_fields(record, results):
+    data = json.loads(json_text(payload(record, results, {"date": "today"})))
+    assert data.keys() == {"schema", "paper", "table", "title", "environment", "cells"}
+    assert (data["schema"], data["paper"], data["table"]) == (1, "faseg", "4")
+    assert len(data["cells"]) == 16
+    assert all(cell.keys() >= FIELDS for cell in data["cells"])
+    last = data["cells"][-1]
+    assert (last["row"], last["row_label"], last["provenance"]) == (4, "+ DFPQ + HRCA", "own run")
+    assert (last["published"], last["published_value"], last["decimals"]) == ("72", 72.0, 0)
+    assert (last["measured"], last["delta"], last["verdict"]) == (73.41, 1.41, "~")
+    assert (last["metric"], last["unit"], last["evidence"]) == ("flops", "G", "counted")
+    assert last["also"] == {"flops/exact-v1": 74.325}
+    first = data["cells"][0]
+    assert (first["measured"], first["delta"], first["verdict"]) == (None, None, ".")
+    assert first["dataset"] == "ade20k" and data["cells"][1]["dataset"] == "cityscapes"
+
+
+def test_the_csv_has_a_line_for_each_cell(record, results):
+    data = payload(record, results, {})
+    lines = list(csv.DictReader(io.StringIO(csv_text(data))))
+    assert len(lines) == 16
+    assert [line["verdict"] for line in lines] == [cell["verdict"] for cell in data["cells"]]
+    assert lines[-1]["measured"] == "73.41"
+    assert lines[-1]["also"] == "flops/exact-v1 74.325"
+    assert lines[0]["measured"] == ""
+
+
+def test_the_verdict_line(record, results, fake_counts):
+    assert verdict_line(record, results) == (
+        "FASeg Table 4: 7 of 8 counted cells equal at the printed precision, 1 within 2 % and explained; "
+        "8 accuracy cells not run."
+    )
+    nothing = fill(record, ("mini",), None)
+    expected = "FASeg Table 4: 8 accuracy cells not run; 8 counted cells not run."
+    assert verdict_line(record, nothing) == expected
+
+
+def test_the_verdict_line_tells_what_is_wrong(record, results):
+    worse = list(results)
+    worse[2] = dataclasses.replace(worse[2], verdict="x")
+    worse[6] = dataclasses.replace(worse[6], verdict="~")
+    worse[7] = dataclasses.replace(worse[7], verdict="!")
+    assert verdict_line(record, worse).startswith(
+        "FASeg Table 4: 4 of 8 counted cells equal at the printed precision, "
+        "2 within 1 % or 2 % (1 explained), 1 outside the tolerance, "
+        "1 printed in contradiction to the papers; "
+    )
+
+
+def test_the_markdown_begins_with_the_verdict_and_ends_with_the_environment(record, results):
+    text = markdown(record, results, environment={"date": "today"})
+    lines = text.splitlines()
+    assert lines[0] == f"**{verdict_line(record, results)}**"
+    assert lines[-1] == "| date | today |"
+    headings = [line for line in lines if line.startswith("#") and not line.startswith("# +")]
+    assert headings[-1] == "## Environment"
+    assert "# FASeg Table 4: Ablation study for FASeg" in headings
+
+
+def test_the_markdown_shows_the_paper_table(record, results):
+    lines = markdown(record, results).splitlines()
+    assert r"|  | ADE20K val mIoU s.s. (%) | Cityscapes val mIoU s.s. (%) | \#P (M) | \#F (G) |" in lines
+    assert "| Mask2Former | – (47.2) `.` | – (79.4) `.` | 44 (44) `=` | 71 (71) `=` |" in lines
+    assert "| + DFPQ + HRCA | – (48.3) `.` | – (80.5) `.` | 51 (51) `=` | 73 (72) `~` |" in lines
+
+
+def test_the_markdown_explains_what_differs(record, results):
+    text = markdown(record, results)
+    differs = text.partition("## What differs, and why")[2].partition("\n## ")[0]
+    assert differs.count("\n- ") == 1
+    assert "ours 73.410, published 72 (+2.0 %; tolerance 2 %). The released model counts 73.4 G" in differs
+    assert "Mask2Former's own sinusoidal positional encodings" in text
+
+
+def test_the_markdown_has_a_command_for_each_row(record, results):
+    commands = markdown(record, results).partition("## Commands")[2]
+    for row in (1, 2, 3, 4):
+        for dataset in ("ade20k", "cityscapes"):
+            line = f"python -m bench train --table faseg/4 --row {row} --dataset {dataset} --root DIR "
+            assert line in commands
+
+
+def test_the_text_of_the_paper_is_compared_with_its_cells_and_ours(record, results):
+    text = markdown(record, results)
+    assert r"| Section 4.2 | + HRCA over Mask2Former, \#P (M): +6 | +6 `=` | +6 `=` |" in text
+    assert r"| Section 4.2 | + HRCA over Mask2Former, \#F (G): +1 | +1 `=` | +1 `=` |" in text
+    assert text.count("– `.` |") == 6
+
+
+def test_a_broken_claim_shows(record, results):
+    claim = dataclasses.replace(record.claims[4], minus=2)
+    other = dataclasses.replace(record, claims=(claim,))
+    assert r"\#P (M): +6 | +6 `=` | +6 `=` |" in markdown(other, results)
+    claim = dataclasses.replace(record.claims[4], row=4)
+    other = dataclasses.replace(record, claims=(claim,))
+    assert r"\#P (M): +6 | +7 `x` | +7 `x` |" in markdown(other, results)
+
+
+def test_rendering_is_the_same_every_time(record, results):
+    texts = {markdown(record, results, environment={"a": "b"}) for _ in range(3)}
+    assert len(texts) == 1

@@ -1,0 +1,65 @@
+"""The mini replication in a report: differences with their spread, and only what they allow to say."""
+
+import json
+
+import pytest
+
+from bench.render import json_text
+from bench.render_mini import mini_data, mini_rows, mini_section
+
+
+def section(record, mini) -> str:
+    return "\n".join(mini_section(record, mini, "Mini replication", "plot.png"))
+
+
+def test_rows_are_compared_with_the_first(record, mini):
+    rows = mini_rows(record, mini)
+    assert rows[0].over is None and rows[0].published == {}
+    assert (rows[1].over.mean, rows[1].over.deviation) == (1.0, 1.0)
+    assert rows[2].over.mean == pytest.approx(2.0333333)
+    assert rows[1].published == {"ade20k_miou": 0.5, "cityscapes_miou": pytest.approx(0.6)}
+    assert [row.label for row in rows] == ["Mask2Former", "+ DFPQ", "+ HRCA", "+ DFPQ + HRCA"]
+
+
+def test_the_section_shows_scores_floors_and_differences(record, mini):
+    lines = section(record, mini).splitlines()
+    assert "| Mask2Former | 21.00 ± 1.00 | 2.0 | 7.2 | – | – | – | – |" in lines
+    assert "| + DFPQ | 22.00 ± 1.73 | 2.0 | 7.2 | +1.00 ± 1.00 | -1.48 to +3.48 | +0.5 | +0.6 |" in lines
+    assert lines[-1] == "![Differences to Mask2Former with their 95 % intervals](plot.png)"
+    text = section(record, mini)
+    assert "the same 3 seeds (budget `small`): steps 150, batch 4, image size 192x192." in text
+    assert "133 s" in text
+
+
+def test_only_differences_that_stand_out_are_said_to(record, mini):
+    text = section(record, mini)
+    assert (
+        "- + DFPQ: no difference can be told from seed noise at this budget (the interval holds 0)." in text
+    )
+    assert "- + HRCA: the difference (+2.03) can be told from seed noise at this budget." in text
+    assert "published one (+0.5) would take about 34 seeds at this budget (standard deviation 1.00;" in text
+
+
+def test_every_row_must_beat_the_untrained_and_the_majority_score(record, mini):
+    said = "above what it scores untrained and above the majority class"
+    assert f"{said}: yes, with every seed." in section(record, mini)
+    mini["rows"][2]["scores"][1] = 7.0
+    assert f"{said}: no, only 3 of 4." in section(record, mini)
+
+
+def test_one_seed_says_nothing_about_differences(record, mini):
+    for row in mini["rows"]:
+        row["scores"], row["untrained"] = row["scores"][:1], row["untrained"][:1]
+    text = section(record, mini)
+    assert "the same 1 seed " in text
+    assert "| + DFPQ | 21.00 | 2.0 | 7.2 | +1.00 | – | +0.5 | +0.6 |" in text
+    assert text.count("one seed, so no difference can be told from seed noise") == 3
+    assert "±" not in text.partition("|  |")[2].partition("\n")[2]
+
+
+def test_the_json_has_the_differences(record, mini):
+    data = json.loads(json_text(mini_data(record, mini)))
+    assert data["rows"] == mini["rows"]
+    assert [(entry["row"], entry["over_row"]) for entry in data["differences"]] == [(2, 1), (3, 1), (4, 1)]
+    assert data["differences"][0]["mean"] == 1.0
+    assert data["differences"][0]["low"] == pytest.approx(-1.4841, abs=1e-4)

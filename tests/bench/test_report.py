@@ -1,0 +1,138 @@
+"""A written report: its files, the same bytes every time, and the old report intact when writing fails."""
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from bench import frontpage, report
+from bench.errors import UserError
+from tables import RecordError
+
+
+def write(out, record, results, mini=None, date="today", baselines=None) -> list[Path]:
+    return report.write(out, record, results, mini, {"date": date}, baselines or out / "no baselines")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_report_is_markdown_json_csv_and_plots(tmp_path, record, results, mini):
+    files = write(tmp_path, record, results, mini)
+    names = ["table4.md", "table4.json", "table4.csv", "table4_counted.png", "table4_mini.png"]
+    assert files == [tmp_path / "faseg" / name for name in names]
+    assert set(contents(tmp_path)) == {f"faseg/{name}" for name in names}
+    for plot in files[3:]:
+        image = Image.open(plot).convert("L")
+        assert image.width >= 800
+        assert len(image.getcolors(256)) > 50, "not an empty canvas"
+        assert f"]({plot.name})" in files[0].read_text()
+    assert json.loads(files[1].read_text())["mini"]["differences"][0]["mean"] == 1.0
+
+
+def test_a_second_run_differs_in_the_environment_only(tmp_path, record, results, mini):
+    write(tmp_path / "a", record, results, mini)
+    write(tmp_path / "b", record, results, mini)
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+    write(tmp_path / "b", record, results, mini, date="tomorrow")
+    first, second = contents(tmp_path / "a"), contents(tmp_path / "b")
+    changed = {name for name in first if first[name] != second[name]}
+    assert changed == {"faseg/table4.md", "faseg/table4.json"}
+    before, after = (found["faseg/table4.md"].decode().split("\n## Environment") for found in (first, second))
+    assert before[0] == after[0] and before[1] != after[1]
+    before, after = (json.loads(found["faseg/table4.json"]) for found in (first, second))
+    assert before.pop("environment") != after.pop("environment")
+    assert before == after
+
+
+def test_plots_of_an_earlier_report_go(tmp_path, record, results, mini):
+    write(tmp_path, record, results, mini)
+    write(tmp_path, record, results)
+    assert "faseg/table4_mini.png" not in contents(tmp_path)
+    assert "table4_mini.png" not in (tmp_path / "faseg" / "table4.md").read_text()
+
+
+def test_the_committed_baseline_is_shown_beside_the_run(tmp_path, record, results, mini):
+    kept = report.baseline_path(record, tmp_path / "baselines")
+    kept.parent.mkdir(parents=True)
+    mini["budget"]["name"] = "medium"
+    kept.write_text(json.dumps(mini))
+    files = write(tmp_path, record, results, baselines=tmp_path / "baselines")
+    text = files[0].read_text()
+    assert "## Mini replication: the committed baseline run" in text
+    assert "(budget `medium`)" in text
+    assert "](table4_baseline.png)" in text and files[-1].name == "table4_baseline.png"
+    assert "mini" not in json.loads(files[1].read_text())
+
+
+@pytest.mark.parametrize("text", ["{", "{}", '{"rows": []}', '{"dataset": "embedded", "rows": [{"row": 9}]}'])
+def test_a_baseline_of_something_else_is_named(tmp_path, record, results, text):
+    kept = report.baseline_path(record, tmp_path)
+    kept.parent.mkdir(parents=True)
+    kept.write_text(text)
+    with pytest.raises(RecordError, match=r"table4_mini\.json: not a mini run of faseg table 4"):
+        write(tmp_path / "out", record, results, baselines=tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("which", range(5))
+def test_a_disk_full_at_any_file_leaves_the_old_report(tmp_path, record, results, mini, monkeypatch, which):
+    write(tmp_path, record, results, mini)
+    before = contents(tmp_path)
+    fill_disk(monkeypatch, which)
+    with pytest.raises(OSError) as caught:
+        write(tmp_path, record, results, mini, date="tomorrow")
+    assert caught.value.errno == errno.ENOSPC
+    assert contents(tmp_path) == before
+
+
+def fill_disk(monkeypatch, after: int) -> None:
+    """The disk is full once `after` files have been written: the next is cut in the middle."""
+    written = []
+    real_bytes, real_save = Path.write_bytes, report.plots.save
+
+    def full() -> bool:
+        written.append(1)
+        return len(written) > after
+
+    def write_bytes(path, data):
+        if full():
+            real_bytes(path, data[: len(data) // 2])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        return real_bytes(path, data)
+
+    def save(figure, path):
+        real_save(figure, path)
+        if full():
+            os.truncate(path, 100)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
+    monkeypatch.setattr(report.plots, "save", save)
+
+
+def test_the_front_page_counts_verdicts(tmp_path, record, results, mini):
+    empty = frontpage.page(tmp_path)
+    assert "| FASeg Table 4 | Ablation study for FASeg | – | – | – | – | – | – |" in empty
+    write(tmp_path, record, results, mini)
+    assert frontpage.write(tmp_path) == tmp_path / "README.md"
+    text = (tmp_path / "README.md").read_text()
+    line = "| [FASeg Table 4](faseg/table4.md) | Ablation study for FASeg | 7 | 1 | 0 | 8 | 0 | 4 rows |"
+    assert line in text.splitlines()
+    assert "Further reports" not in text
+    (tmp_path / "mini").mkdir()
+    (tmp_path / "mini" / "camvid.md").write_text("# ...\n")
+    assert "- [camvid](mini/camvid.md)" in frontpage.page(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"cells": [{}]}', '{"cells": 3}', '{"cells": [], "mini": []}'])
+def test_the_front_page_names_a_broken_report(tmp_path, text):
+    (tmp_path / "faseg").mkdir()
+    (tmp_path / "faseg" / "table4.json").write_text(text)
+    with pytest.raises(UserError, match=r"table4\.json: not a report of this program"):
+        frontpage.write(tmp_path)
+    assert not (tmp_path / "README.md").exists()

@@ -1,0 +1,122 @@
+import math
+
+import pytest
+import torch
+
+from bench.errors import UserError
+from bench.train import NonFiniteLoss, Trainer, TrainSpec
+from bench.train.precision import amp_dtype, require_finite
+from models.losses import MaskLossSpec
+from models.outputs import MaskTarget
+from models.spec import SpecError
+from tests.bench.train.tiny import TinySpec
+from tests.bench.train.toy import batch
+
+
+@pytest.fixture
+def trainer():
+    torch.manual_seed(0)
+    return Trainer(
+        TinySpec().build(), TrainSpec(steps=60, batch=2, lr=3e-3, backbone_lr_factor=1.0, clip=1.0)
+    )
+
+
+def test_training_lowers_the_loss(trainer):
+    losses = [trainer.step(step, batch(4, step % 12))["loss"] for step in range(60)]
+    assert sum(losses[-12:]) < 0.75 * sum(losses[:12])
+
+
+def test_a_step_reports_what_it_did(trainer):
+    values = trainer.step(30, batch())
+    assert list(values) == ["loss", "class", "mask", "dice", "gradient_norm", "lr"]
+    assert values["lr"] == pytest.approx(3e-3 * 0.5**0.9)
+    assert (
+        values["loss"] > 2 * values["class"] + 5 * values["mask"] + 5 * values["dice"]
+    )  # auxiliary outputs count
+
+
+def test_the_gradient_of_the_whole_model_is_clipped():
+    torch.manual_seed(0)
+    trainer = Trainer(TinySpec().build(), TrainSpec(steps=9, batch=2, clip=0.01))
+    values = trainer.step(0, batch())
+    norm = torch.stack([p.grad.norm() for p in trainer.model.parameters()]).norm().item()
+    assert values["gradient_norm"] > 1.0
+    assert norm == pytest.approx(0.01, rel=1e-4)
+
+
+def test_accumulation_gives_the_mask_losses_of_the_whole_batch():
+    """Without batch norm, dropout and random points, halves of a batch add up to it; class losses are
+    averaged."""
+    data = batch(4)
+    gradients, values = [], []
+    for parts in (1, 2, 4):
+        torch.manual_seed(0)
+        loss = MaskLossSpec(points=32, class_weight=0.0)
+        model = TinySpec(loss=loss).build()
+        model.backbone[1], model.dropout = torch.nn.Identity(), torch.nn.Identity()
+        trainer = Trainer(model, TrainSpec(steps=9, batch=4, accumulate=parts, clip=None))
+        trainer.criterion.sampler = trainer.criterion.matcher.sampler = fixed_points
+        values.append(trainer.step(0, data))
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+    for other in (1, 2):
+        assert torch.allclose(gradients[0], gradients[other], atol=1e-6)
+        assert values[other]["mask"] == pytest.approx(values[0]["mask"], rel=1e-5)
+        assert values[other]["dice"] == pytest.approx(values[0]["dice"], rel=1e-5)
+
+
+def fixed_points(masks, points, device):
+    side = torch.linspace(0.05, 0.95, points, device=device)
+    return torch.stack([side, side.flip(0)], -1).expand(masks, -1, -1)
+
+
+def test_empty_targets_train(trainer):
+    images, targets = batch()
+    empty = [MaskTarget(t.labels[:0], t.masks[:0]) for t in targets]
+    values = trainer.step(0, (images, empty))
+    assert values["mask"] == 0.0 and values["class"] > 0
+
+
+def test_a_prediction_that_is_not_finite_stops_with_its_name(trainer):
+    with pytest.raises(NonFiniteLoss, match="step 7: .*logits.*NaN"):
+        trainer.step(7, batch(poison=True))
+
+
+def test_a_loss_that_is_not_finite_stops_with_its_name(trainer):
+    trainer.criterion.forward = lambda *_, **__: {
+        "class": torch.tensor(1.0),
+        "aux0/dice": torch.tensor(math.inf),
+    }
+    with pytest.raises(NonFiniteLoss, match="step 3: loss 'aux0/dice' is infinite"):
+        trainer.step(3, batch())
+
+
+def test_a_gradient_that_is_not_finite_stops_with_its_name_before_the_step(trainer):
+    weight = trainer.model.classify.weight
+    weight.register_hook(lambda gradient: gradient * math.nan)
+    before = weight.detach().clone()
+    with pytest.raises(NonFiniteLoss, match="step 0: gradient of classify.weight is NaN"):
+        trainer.step(0, batch())
+    assert torch.equal(weight, before)
+
+
+def test_require_finite_passes_what_is_finite():
+    require_finite({"a": torch.ones(3), "b": torch.tensor(-1e38)}, 0)
+
+
+def test_amp_is_off_on_the_cpu_unless_asked_for():
+    cpu = torch.device("cpu")
+    assert amp_dtype("auto", cpu) is None and amp_dtype("off", cpu) is None
+    assert amp_dtype("bf16", cpu) is torch.bfloat16
+    with pytest.raises(UserError, match="fp16 needs a CUDA device"):
+        amp_dtype("fp16", cpu)
+
+
+def test_bf16_trains():
+    trainer = Trainer(TinySpec().build(), TrainSpec(steps=2, batch=2, amp="bf16"))
+    assert math.isfinite(trainer.step(0, batch())["loss"])
+
+
+@pytest.mark.parametrize("fields", [{"steps": 0}, {"batch": 3, "accumulate": 2}, {"clip": 0.0}, {"lr": -1.0}])
+def test_specs_that_cannot_be_run(fields):
+    with pytest.raises(SpecError):
+        TrainSpec(**fields)
