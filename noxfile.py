@@ -1,4 +1,4 @@
-"""Sessions: `nox -s tests`, `table4`, `paper -- faseg`, `all`, `report`, `lint`; `nox --list` shows them.
+"""Sessions: `nox -s tests`, `table4`, `paper -- faseg`, `all`, `report`, `bench`, `lint`; see `nox --list`.
 
 Every session runs in the one environment that `env` makes, and `env` installs only when pyproject.toml has
 changed: once it is made, nothing here needs the network. With `--no-venv` all of them run on the current
@@ -55,6 +55,16 @@ def env(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """All tests, on two processes."""
     _run(session, "-m", "pytest", "-n", "2", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["env"])
+def bench(session: nox.Session) -> None:
+    """Times the operators against their peers, into reports/performance.md."""
+    results = Path(session.create_tmp()).resolve() / "benchmarks.json"
+    options = ["python_files=bench_*.py", "python_functions=bench_*", "pythonpath=tests/benchmarks"]
+    given = [word for option in options for word in ("-o", option)]
+    _run(session, "-m", "pytest", "tests/benchmarks", *given, f"--benchmark-json={results}", *session.posargs)
+    _run(session, "-m", "bench.performance", str(results), str(ROOT / "reports" / "performance.md"))
 
 
 @nox.session(venv_backend="none", requires=["env"])

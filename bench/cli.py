@@ -52,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def user_fault(error: Exception) -> str | None:
     """The one line that tells the user what was wrong with the input, or None where the fault is ours."""
-    if isinstance(error, (UserError, RecordError, *_errors_of_models())):
+    if isinstance(error, (UserError, RecordError, *_errors_below())):
         return " ".join(str(error).split())
     if isinstance(error, OSError) and error.errno in _USER_ERRNOS:
         where = f": {error.filename}" if error.filename else ""
@@ -60,10 +60,14 @@ def user_fault(error: Exception) -> str | None:
     return None
 
 
-def _errors_of_models() -> tuple[type[Exception], ...]:
-    """Errors of `models` that blame the input; without importing torch where the command did not need it."""
+def _errors_below() -> tuple[type[Exception], ...]:
+    """Errors of `models` and `ops` that blame the input; imports no torch that the command did not need."""
     found = []
-    for module, name in (("models.spec", "SpecError"), ("models.official", "CheckpointError")):
+    for module, name in (
+        ("models.spec", "SpecError"),
+        ("models.official", "CheckpointError"),
+        ("ops.backend", "BackendError"),
+    ):
         if module in sys.modules:
             found.append(getattr(sys.modules[module], name))
     return tuple(found)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy import stats
+from scipy.special import stdtrit  # the quantile of Student's t by (degrees of freedom, probability)
 
 _MOST_SEEDS = 1000
 
@@ -41,7 +41,7 @@ def difference(scores: Sequence[float], reference: Sequence[float]) -> Differenc
     if count == 1:
         return Difference(seeds=1, mean=mean, deviation=None, low=None, high=None)
     deviation = math.sqrt(math.fsum((pair - mean) ** 2 for pair in pairs) / (count - 1))
-    half = float(stats.t.ppf(0.975, count - 1)) * deviation / math.sqrt(count)
+    half = float(stdtrit(count - 1, 0.975)) * deviation / math.sqrt(count)
     return Difference(seeds=count, mean=mean, deviation=deviation, low=mean - half, high=mean + half)
 
 
@@ -56,7 +56,7 @@ def seeds_needed(size: float, deviation: float) -> int | None:
         return None
     ratio = deviation / abs(size)
     for count in range(2, _MOST_SEEDS + 1):
-        needed = (float(stats.t.ppf(0.975, count - 1)) + float(stats.t.ppf(0.8, count - 1))) * ratio
+        needed = (float(stdtrit(count - 1, 0.975)) + float(stdtrit(count - 1, 0.8))) * ratio
         if needed <= math.sqrt(count):
             return count
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 
@@ -21,6 +22,9 @@ class SegmentationOutput:
     class_logits: Tensor
     mask_logits: Tensor
     auxiliary: list[SegmentationOutput] = field(default_factory=list)
+
+
+torch.export.register_dataclass(SegmentationOutput)  # so that whole models can be exported
 
 
 @dataclass

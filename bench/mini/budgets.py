@@ -53,7 +53,7 @@ BUDGETS = {
     budget.name: budget
     for budget in (
         Budget(name="small", steps=150, batch=1, train_images=400, eval_images=50, seeds=3),
-        Budget(name="medium", steps=1500, batch=2, train_images=1000, eval_images=200, seeds=3),
+        Budget(name="medium", steps=1000, batch=2, train_images=1000, eval_images=200, seeds=3),
         Budget(name="large", steps=6000, batch=4, train_images=2000, eval_images=200, seeds=5),
     )
 }

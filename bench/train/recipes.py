@@ -15,15 +15,29 @@ def train_recipe(dataset: str, model: Spec) -> TrainSpec:
 
     ADE20K: 160,000 steps of 16 images, crop 512, or 640 with Swin-B and Swin-L. Cityscapes: 90,000 steps,
     crop 512 x 1024. Both: AdamW, 1e-4, backbone x 0.1, weight decay 0.05, clip 0.01, poly 0.9. CamVid (ours):
-    8,000 steps, crop 352 x 480, for backbones with ImageNet weights. embedded (ours): 2,000 steps of 8 images
-    at 1e-3 from random weights.
+    8,000 steps, crop 352 x 480, for backbones with ImageNet weights. embedded (ours): 2,000 steps of 4 images
+    at 2e-3 from random weights.
     """
     recipes = {
         "ade20k": TrainSpec(augment=ade20k_augment(_ade20k_size(model))),
         "cityscapes": TrainSpec(steps=90_000, augment=cityscapes_augment()),
-        "camvid": TrainSpec(steps=8_000, batch=8, lr=3e-4, clip=1.0, augment=scaled_augment(360, (352, 480))),
+        "camvid": TrainSpec(
+            steps=8_000,
+            batch=8,
+            lr=3e-4,
+            clip=1.0,
+            augment=scaled_augment(360, (352, 480)),
+            checkpoint_every=200,
+        ),
         "embedded": TrainSpec(
-            steps=2_000, batch=8, lr=1e-3, backbone_lr_factor=1.0, clip=1.0, augment=AugmentSpec(flip=0.5)
+            steps=2_000,
+            batch=4,
+            lr=2e-3,
+            backbone_lr_factor=1.0,
+            clip=1.0,
+            checkpoint_every=100,
+            augment=AugmentSpec(flip=0.5),
+            schedule=PolySchedule(warmup=10),
         ),
     }
     return recipes[_known(dataset, recipes)]
@@ -33,11 +47,11 @@ def overfit_recipe(images: int) -> TrainSpec:
     """Learning a few images by heart from random weights: 400 steps on all of them at once, unaugmented.
 
     A check that a model and its training work: every row of FASeg Table 4 at mini size passes 95 mIoU on 8
-        images.
+    images.
     """
     return TrainSpec(
         steps=400, batch=images, lr=2e-3, backbone_lr_factor=1.0, clip=1.0, augment=AugmentSpec(),
-        schedule=PolySchedule(warmup=10),
+        schedule=PolySchedule(warmup=10), checkpoint_every=50,
     )  # fmt: skip
 
 

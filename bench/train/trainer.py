@@ -1,5 +1,6 @@
 """The one step that all training consists of, for every system."""
 
+import math
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -27,27 +28,31 @@ class Trainer:
         self.dtype = amp_dtype(spec.amp, self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
 
-    def step(self, number: int, batch: Batch) -> dict[str, float]:
+    def step(self, number: int, batch: Batch) -> dict[str, float | None]:
         """Trains on one batch (images [B,3,H,W], B targets) and returns the losses of the final prediction,
-        their weighted `loss` over all predictions, the gradient's L2 norm before clipping, and the learning
-        rate.
+        their weighted `loss` over all predictions, the gradient's L2 norm before clipping (None where float16
+        overflowed, which skips the step and lowers the loss scale), and the learning rate.
 
-        Raises NonFiniteLoss naming the prediction, loss or gradient that left the finite numbers; the model
-        is then as it was before the step.
+        Raises NonFiniteLoss naming the prediction, loss or gradient that left the finite numbers; the weights
+        are then as they were before the step.
         """
         self.model.train()
         multiplier = self.spec.schedule.multiplier(number, self.spec.steps)
         set_learning_rate(self.optimizer, multiplier)
         self.optimizer.zero_grad(set_to_none=True)
         parts = split(batch, self.spec.accumulate)
-        num_masks = max(1.0, sum(len(target.labels) for target in batch[1]) / len(parts))
+        num_masks = max(1, sum(len(target.labels) for target in batch[1])) / len(parts)
         totals: dict[str, torch.Tensor] = {}
         for part in parts:
             for name, value in self._backward(number, part, num_masks, len(parts)).items():
                 totals[name] = totals.get(name, 0) + value
         norm = self._update(number)
-        values = torch.stack([*totals.values(), norm]).double().tolist()
-        return dict(zip([*totals, "gradient_norm"], values, strict=True)) | {"lr": self.spec.lr * multiplier}
+        *losses, norm_value = torch.stack([*totals.values(), norm]).double().tolist()
+        return {
+            **dict(zip(totals, losses, strict=True)),
+            "gradient_norm": norm_value if math.isfinite(norm_value) else None,
+            "lr": self.spec.lr * multiplier,
+        }
 
     def _backward(self, number: int, part: Batch, num_masks: float, parts: int) -> dict[str, torch.Tensor]:
         """Adds the gradients of one part of the batch; returns its share of the losses."""

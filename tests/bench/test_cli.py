@@ -49,6 +49,19 @@ def test_a_table_is_regenerated(tmp_path, capsys, quick):
     assert "7 | 1 | 0 | 8 | 0" in (tmp_path / "README.md").read_text()
 
 
+def test_a_mini_run_can_be_kept_as_the_baseline(tmp_path, capsys, quick, monkeypatch):
+    from bench import report
+
+    kept = tmp_path / "baselines" / "faseg" / "table4_mini.json"
+    monkeypatch.setattr(report, "baseline_path", lambda record, baselines=None: kept)
+    out = ("--out", str(tmp_path / "out"))
+    assert run(capsys, "table", "faseg", "4", "--save-baseline", "--budget", "medium", *out)[0] == 0
+    assert json.loads(kept.read_text())["budget"] == {"name": "medium"}
+    assert run(capsys, "table", "faseg", "4", "--evidence", "counted", *out)[0] == 0
+    text = (tmp_path / "out" / "faseg" / "table4.md").read_text()
+    assert "the committed baseline run" in text and "(budget `medium`)" in text
+
+
 def test_table_names_are_taken_as_printed(tmp_path, capsys, quick):
     assert run(capsys, "table", "faseg", "Table 4", "--evidence", "counted", "--out", str(tmp_path))[0] == 0
     assert (tmp_path / "faseg" / "table4.md").exists()

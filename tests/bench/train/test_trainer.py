@@ -111,6 +111,15 @@ def test_amp_is_off_on_the_cpu_unless_asked_for():
         amp_dtype("fp16", cpu)
 
 
+def test_an_overflow_under_a_loss_scale_skips_the_step_and_lowers_the_scale(trainer):
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
+    before = [p.detach().clone() for p in trainer.model.parameters()]
+    values = trainer.step(0, batch())
+    assert values["gradient_norm"] is None and math.isfinite(values["loss"])
+    assert all(torch.equal(a, b) for a, b in zip(trainer.model.parameters(), before, strict=True))
+    assert trainer.scaler.get_scale() == 2.0**126
+
+
 def test_bf16_trains():
     trainer = Trainer(TinySpec().build(), TrainSpec(steps=2, batch=2, amp="bf16"))
     assert math.isfinite(trainer.step(0, batch())["loss"])
