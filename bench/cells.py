@@ -134,6 +134,8 @@ def _measure_command(row: Row, column: Column) -> str:
     parts = ["python -m bench measure", row.preset[column.dataset]]
     if column.size:
         parts.append(f"--size {column.size[0]}x{column.size[1]}")
+    if row.variant:
+        parts.append(f"--variant {row.variant}")
     for path, value in row.overrides.items():
         text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
         parts.append(f"--set {shlex.quote(f'{path}={text}')}")

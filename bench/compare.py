@@ -20,8 +20,8 @@ MEANING = {
 
 
 def rounded(value: Decimal, decimals: int) -> Decimal:
-    """`value` with this many decimals, halves away from zero, as people round when they print."""
-    return value.quantize(Decimal(1).scaleb(-decimals), rounding=ROUND_HALF_UP)
+    """`value` with this many decimals, halves away from zero, as people round when they print; no -0."""
+    return value.quantize(Decimal(1).scaleb(-decimals), rounding=ROUND_HALF_UP) + 0
 
 
 def as_printed(value: Decimal, decimals: int) -> str:

@@ -1,5 +1,6 @@
 """The plots of a report, drawn the same way on every run."""
 
+import math
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -67,10 +68,11 @@ def mini_figure(record: TableRecord, rows: Sequence[MiniRow]) -> "Figure | None"
     places = range(1, len(compared) + 1)
     for place, row in zip(places, compared, strict=True):
         _mini_line(axis, place, row, rows[0])
-    for mark, name in zip(_MARKS, compared[0].published, strict=False):
-        sizes = [row.published[name] for row in compared]
+    columns = [column for column in record.columns if any(column.id in row.published for row in compared)]
+    for mark, column in zip(_MARKS, columns, strict=False):
+        sizes = [row.published.get(column.id, math.nan) for row in compared]
         above = [place - 0.2 for place in places]
-        label = f"published, {record.column(name).label}"
+        label = f"published, {column.label}"
         axis.plot(sizes, above, mark, ms=6, mfc="none", color=_PUBLISHED, label=label)
     axis.set_xlabel(f"mIoU minus that of {rows[0].label} (points)")
     handles, labels = axis.get_legend_handles_labels()

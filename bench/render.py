@@ -114,13 +114,17 @@ def _tolerances(results: list[CellResult]) -> str:
 
 
 def tolerance_text(result: CellResult) -> str:
-    """The tolerance by which a cell is `~`, such as "2 %" or "0.5 %-points"."""
-    tolerance, printed = result.column.tolerance, result.cell.printed
+    """What a cell may differ by and be `~`, such as "2 %" or "0.5 points or the printed ± 0.1"; "none"."""
+    tolerance, spread = result.column.tolerance, result.cell.printed.spread
+    parts = []
     if tolerance.relative is not None:
-        return f"{tolerance.relative * 100:g} %"
+        parts.append(f"{tolerance.relative * 100:g} %")
     if tolerance.absolute is not None:
-        return f"{tolerance.absolute:g} {'points' if result.column.unit == '%' else result.column.unit}"
-    return f"the printed ± {printed.spread}"
+        unit = "points" if result.column.unit == "%" else result.column.unit
+        parts.append(f"{tolerance.absolute:g} {unit}")
+    if spread is not None:
+        parts.append(f"the printed ± {spread}")
+    return " or ".join(parts) or "none"
 
 
 def _explained(results: list[CellResult]) -> str:

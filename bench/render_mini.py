@@ -68,7 +68,7 @@ def mini_data(record: TableRecord, mini: dict) -> dict:
 def mini_section(record: TableRecord, mini: dict, title: str, plot: str | None = None) -> Lines:
     """One mini replication as a section of the report; `plot` is the file name of its plot."""
     rows = mini_rows(record, mini)
-    columns = [column for column in record.columns if column.id in rows[-1].published]
+    columns = [column for column in record.columns if any(column.id in row.published for row in rows)]
     header = [
         "",
         "mIoU, mean ± s.d.",
@@ -103,7 +103,7 @@ def _line(row: MiniRow, columns: Sequence[str]) -> list[str]:
         *cells,
         f"{over.mean:+.2f}{spread}",
         interval,
-        *(f"{row.published[name]:+.1f}" for name in columns),
+        *(f"{row.published[name]:+.1f}" if name in row.published else "–" for name in columns),
     ]
 
 
@@ -127,6 +127,8 @@ def _setting(mini: dict) -> str:
     if mini.get("wall_seconds") is not None:
         text += f" Trainings and evaluations, added up, took {mini['wall_seconds']:.0f} s"
         text += f" on {mini['device']}." if mini.get("device") else "."
+    if mini.get("operators"):
+        text += f" Operators: {mini['operators']}; sources: `{mini['code']}`."
     return text
 
 

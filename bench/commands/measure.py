@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UserError
+from bench.options import parse_change
 
 if TYPE_CHECKING:
     from bench.protocol.params import ParamCount
@@ -23,6 +24,10 @@ def register(subparsers: Any) -> None:
     parser.add_argument("preset", help="a model, such as mask2former_r50_ade20k")
     parser.add_argument("--size", metavar="HxW", help="image size (default: the paper's)")
     parser.add_argument(
+        "--variant", choices=("released", "paper"), default="released",
+        help="where an authors' code and text differ; default: %(default)s",
+    )  # fmt: skip
+    parser.add_argument(
         "--set", dest="overrides", action="append", default=[], metavar="PATH=VALUE", help="change the model"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -30,13 +35,14 @@ def register(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the counts. Errors: SpecError (preset or override), UserError (size)."""
+    """Prints the counts. Raises SpecError (preset, variant or override) and UserError (size)."""
     import models
     from bench.protocol import flops, params
     from bench.protocol.sizes import paper_size
     from models.spec import override, to_dict
 
-    spec = override(models.preset(args.preset), dict(parse_override(text) for text in args.overrides))
+    spec = models.preset(args.preset, args.variant)
+    spec = override(spec, dict(parse_change(text) for text in args.overrides))
     size = image_size(args.size) if args.size else paper_size(args.preset)
     if size is None:
         raise UserError(f"no image size is known for {args.preset}; give --size HxW")
@@ -57,17 +63,6 @@ def image_size(text: str) -> tuple[int, int]:
     if match is None:
         raise UserError(f"--size {text!r}: expected HxW, such as 512x512")
     return int(match[1]), int(match[2] or match[1])
-
-
-def parse_override(text: str) -> tuple[str, Any]:
-    """`PATH=VALUE` to the path and the value: JSON where it is JSON, else the text itself."""
-    path, equals, value = text.partition("=")
-    if not equals or not path.strip():
-        raise UserError(f"--set {text!r}: expected PATH=VALUE")
-    try:
-        return path.strip(), json.loads(value)
-    except json.JSONDecodeError:
-        return path.strip(), value.strip()
 
 
 def report(preset: str, size: tuple[int, int], parameters: ParamCount, counts: list[FlopCount]) -> list[str]:

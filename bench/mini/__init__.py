@@ -39,9 +39,10 @@ def run(
     side, by default one a core, each on one thread (which keeps the numbers the same). A killed run continues
     from its checkpoints in the store's folder.
 
-    Returns a JSON-able dict: "budget", "dataset", "protocol", "device", "wall_seconds" (of all trainings and
-    evaluations added up) and "rows", each with "row", "scores", "untrained" (one number a seed) and
-    "majority", in percent mIoU. Raises UserError for an unknown budget, KeyError for an unknown row.
+    Returns a JSON-able dict: "budget", "dataset", "protocol", "device", "operators" (compiled or reference),
+    "code" (version of the sources), "wall_seconds" (of all trainings and evaluations added up) and "rows",
+    each with "row", "scores", "untrained" (one number a seed) and "majority", in percent mIoU. Raises
+    UserError for an unknown budget, KeyError for an unknown row.
     """
     budget = budget_named(budget) if isinstance(budget, str) else budget
     store = store or Store()
@@ -91,6 +92,11 @@ def _majority(budget: Budget, store: Store) -> float:
     return found["score"]
 
 
+def _distinct(results: list[tuple[Job, dict]], name: str) -> str:
+    """What the records say under `name`; several words where a resumed run moved between machines."""
+    return " / ".join(sorted({record[name] for _, record in results}))
+
+
 def _result(budget: Budget, results: list[tuple[Job, dict]], rows: Sequence[int], majority: float) -> dict:
     def of(row: int, name: str) -> list[float]:
         return [round(record[name], 4) for job, record in results if job.row == row]
@@ -99,7 +105,9 @@ def _result(budget: Budget, results: list[tuple[Job, dict]], rows: Sequence[int]
         "budget": budget.summary(),
         "dataset": "embedded",
         "protocol": PROTOCOL,
-        "device": results[0][1]["device"],
+        "device": _distinct(results, "device"),
+        "operators": _distinct(results, "operators"),
+        "code": code_version(*CODE),
         "wall_seconds": round(sum(record["seconds"] for _, record in results), 1),
         "rows": [
             {

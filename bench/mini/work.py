@@ -18,6 +18,7 @@ from bench.train import Hooks, TrainSpec, train
 from bench.train.folder import device_name
 from bench.train.run import seed_everything
 from models.spec import Spec
+from ops import active_backend
 
 _MAJORITY_IMAGES = 100
 
@@ -95,6 +96,7 @@ def perform(job: Job, report: Callable[[int], None]) -> dict:
         "parameters": sum(p.numel() for p in result.model.parameters()),
         "seconds": round(result.seconds + evaluating, 1),
         "device": device_name(torch.device("cpu")),
+        "operators": active_backend(),
     }
 
 

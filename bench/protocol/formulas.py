@@ -34,7 +34,8 @@ Formula = Callable[[tuple, dict, Any], int]
 
 NORMALISED = 5  # per element; 4 without an affine transform
 NORMALISED_BY_CONSTANTS = 2  # batch norm in eval mode: scale and shift; 1 without an affine transform
-BILINEAR = 4  # taps per output element
+LINEAR = 2  # taps per output element
+BILINEAR = 4
 BICUBIC = 16
 
 
@@ -139,6 +140,7 @@ FORMULAS: dict[str, tuple[str, Formula]] = {
     "aten::instance_norm": ("instance_norm", _normalisation(1)),
     "aten::batch_norm": ("batch_norm", _batch_norm),
     "aten::upsample_nearest2d": ("upsample_nearest2d", _per_output(1)),
+    "aten::upsample_linear1d": ("upsample_linear1d", _per_output(LINEAR)),
     "aten::upsample_bilinear2d": ("upsample_bilinear2d", _per_output(BILINEAR)),
     "aten::upsample_bicubic2d": ("upsample_bicubic2d", _per_output(BICUBIC)),
     "aten::grid_sampler": ("grid_sampler", _per_output(BILINEAR)),

@@ -55,6 +55,7 @@ FVCORE = Protocol(
     name="flops/fvcore-v1",
     invisible={
         "ms_deform_attn": "a custom autograd function, one Python operator without a handle to the tracer",
+        "upsample_linear1d": "no handle",
         "upsample_bicubic2d": "no handle",
         "mv": "no handle",
         "dot": "no handle",

@@ -98,4 +98,5 @@ def device_name(device: torch.device) -> str:
     """The device in words, for records: the GPU's name, or the CPU's architecture and thread count."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{device.type} {platform.machine()}, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"{device.type} {platform.machine()}, {threads} thread{'s' if threads > 1 else ''}"

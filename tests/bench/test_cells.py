@@ -1,5 +1,6 @@
 """Which number fills which cell, and where it comes from."""
 
+import dataclasses
 from decimal import Decimal
 
 import pytest
@@ -47,7 +48,7 @@ def test_counted_cells_name_the_command_with_the_overrides_of_the_row(results):
     assert commands[0] == "python -m bench measure mask2former_r50_ade20k --size 512x512"
     assert commands[1].endswith("--set pixel_decoder.positions=conditional --set decoder.queries=dfpq")
     assert "--set 'decoder.schedule=[32,16,8,4,32,16,8,4,32,16,8,4,32]'" in commands[2]
-    assert commands[3] == "python -m bench measure faseg_r50_ade20k --size 512x512"
+    assert commands[3] == "python -m bench measure faseg_r50_ade20k --size 512x512 --variant released"
 
 
 def test_numbers_keep_their_unit_and_are_not_rounded(results):
@@ -83,6 +84,47 @@ def test_a_change_of_code_counts_anew(tmp_path, record, monkeypatch):
         monkeypatch.setattr(cells, "code_version", lambda *_, version=version: version)
         cells._counted(row, column, Store(tmp_path))
     assert len(calls) == 2
+
+
+def test_a_count_is_kept_by_model_protocol_and_size(tmp_path, record, monkeypatch):
+    """What two rows or two sizes have in common is not taken for the other's."""
+    calls = []
+
+    def count(spec, column, protocol):
+        calls.append((spec.num_classes, len(spec.decoder.schedule), column.size, protocol))
+        return {"value": 1}
+
+    monkeypatch.setattr(cells, "_COUNTERS", {"flops": count})
+    column = record.column("flops")
+    wide = dataclasses.replace(column, size=(640, 640))
+    for row, found in ((1, column), (3, column), (1, wide), (1, column)):
+        cells._counted(record.row(row), found, Store(tmp_path))
+    assert calls == [
+        (150, blocks, size, protocol)
+        for blocks, size in ((9, (512, 512)), (13, (512, 512)), (9, (640, 640)))
+        for protocol in ("flops/fvcore-v1", "flops/exact-v1")
+    ]
+
+
+def test_trainable_parameters_are_a_protocol_of_their_own(tmp_path, record, monkeypatch):
+    from torch import nn
+
+    model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1).requires_grad_(False))
+    monkeypatch.setattr(type(cells.row_spec(record.row(1), "ade20k")), "build", lambda self, device: model)
+    column = record.column("params")
+    trainable = dataclasses.replace(column, protocol="params/trainable-v1")
+    found = [cells._counted(record.row(1), c, Store(tmp_path)) for c in (column, trainable)]
+    assert found == [
+        {"params/all-v1": Decimal(13) / 10**6}, {"params/trainable-v1": Decimal(9) / 10**6}
+    ]  # fmt: skip
+
+
+def test_the_variant_of_a_row_is_built_and_in_its_command(record):
+    row = dataclasses.replace(record.row(4), variant="paper")
+    assert cells.row_spec(row, "ade20k").decoder.queries.initial == "foreground"
+    assert cells.row_spec(record.row(4), "ade20k").decoder.queries.initial == "background"
+    command = cells._measure_command(row, record.column("params"))
+    assert command == "python -m bench measure faseg_r50_ade20k --variant paper"
 
 
 def test_the_real_counts_of_faseg_table_4():

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from bench.compare import as_printed, verdict
+from bench.compare import as_printed, rounded, verdict
 from tables import Tolerance
 from tables.record import parse
 
@@ -65,7 +65,13 @@ def test_no_tolerance_is_none():
         ("0.05", 1, "0.1"),
         ("80", 1, "80.0"),
         ("1234567.891", 2, "1,234,567.89"),
+        ("-0.04", 1, "0.0"),
     ],
 )
 def test_numbers_print_as_papers_print_them(value, decimals, text):
     assert as_printed(Decimal(value), decimals) == text
+
+
+def test_a_difference_that_rounds_to_nothing_has_no_sign():
+    assert f"{rounded(Decimal('-0.04'), 1):+}" == "+0.0"
+    assert f"{rounded(Decimal('-0.05'), 1):+}" == "-0.1"

@@ -5,9 +5,13 @@ import dataclasses
 import io
 import json
 
+import pytest
+
 from bench.cells import fill
-from bench.render import csv_text, json_text, payload, verdict_line
+from bench.render import csv_text, json_text, payload, tolerance_text, verdict_line
 from bench.render_markdown import markdown
+from tables import Tolerance
+from tables.record import parse
 
 # The fixed interface: DESIGN, section 9.
 FIELDS = {
@@ -63,6 +67,27 @@ def test_the_verdict_line_tells_what_is_wrong(record, results):
         "2 within 1 % or 2 % (1 explained), 1 outside the tolerance, "
         "1 printed in contradiction to the papers; "
     )
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "printed", "text"),
+    [
+        (Tolerance(relative=0.02), "72", "2 %"),
+        (Tolerance(absolute=0.5), "72", "0.5 G"),
+        (Tolerance(relative=0.005, absolute=0.5), "72 ± 0.1", "0.5 % or 0.5 G or the printed ± 0.1"),
+        (Tolerance(), "72 ± 0.1", "the printed ± 0.1"),
+        (Tolerance(), "72", "none"),
+    ],
+)
+def test_a_tolerance_in_words(record, results, tolerance, printed, text):
+    column = dataclasses.replace(record.column("flops"), tolerance=tolerance)
+    cell = dataclasses.replace(results[-1].cell, printed=parse(printed))
+    found = dataclasses.replace(results[-1], column=column, cell=cell, verdict="x")
+    assert tolerance_text(found) == text
+    other = dataclasses.replace(record, columns=(*record.columns[:3], column))
+    assert f"(+2.0 %; tolerance {text})." in markdown(other, [found])
+    points = dataclasses.replace(found, column=dataclasses.replace(column, unit="%"))
+    assert tolerance_text(points) == text.replace("0.5 G", "0.5 points")
 
 
 def test_the_markdown_begins_with_the_verdict_and_ends_with_the_environment(record, results):

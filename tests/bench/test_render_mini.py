@@ -1,9 +1,11 @@
 """The mini replication in a report: differences with their spread, and only what they allow to say."""
 
+import dataclasses
 import json
 
 import pytest
 
+from bench import plots
 from bench.render import json_text
 from bench.render_mini import mini_data, mini_rows, mini_section
 
@@ -63,3 +65,16 @@ def test_the_json_has_the_differences(record, mini):
     assert [(entry["row"], entry["over_row"]) for entry in data["differences"]] == [(2, 1), (3, 1), (4, 1)]
     assert data["differences"][0]["mean"] == 1.0
     assert data["differences"][0]["low"] == pytest.approx(-1.4841, abs=1e-4)
+
+
+def test_a_row_without_a_printed_score_has_no_published_difference(record, mini):
+    """A dash in one column of one row, here of the last, leaves the others as they are."""
+    cells = {**record.rows[3].cells}
+    cells["ade20k_miou"] = dataclasses.replace(cells["ade20k_miou"], text="-", printed=None)
+    last = dataclasses.replace(record.rows[3], cells=cells)
+    other = dataclasses.replace(record, rows=(*record.rows[:3], last))
+    lines = section(other, mini).splitlines()
+    assert [line.split(" | ")[-2:] for line in lines if line.startswith("| + ")] == [
+        ["+0.5", "+0.6 |"], ["+0.4", "+0.4 |"], ["–", "+1.1 |"]
+    ]  # fmt: skip
+    assert plots.mini_figure(other, mini_rows(other, mini)) is not None

@@ -25,16 +25,12 @@ COUNTS = {
     "faseg_r50_cityscapes": (23_508_032, 6_112_448, 20_910_612),
 }
 
-DFPQ = {
-    "pixel_decoder.positions": "conditional",
-    "decoder.queries": "dfpq",
-    "decoder.attention.threshold": 0.15,
-}
+DFPQ = {"pixel_decoder.positions": "conditional", "decoder.queries": "dfpq"}
 HRCA = {
     "decoder.high_resolution": "hrca",
     "decoder.schedule": [32, 16, 8, 4, 32, 16, 8, 4, 32, 16, 8, 4, 32],
-    "decoder.attention.threshold": 0.15,
 }
+THRESHOLD = {"decoder.attention.threshold": 0.15}
 
 
 def count(module):
@@ -67,11 +63,11 @@ def test_the_four_rows_of_faseg_table_4(overrides, total):
 
 def test_faseg_is_mask2former_with_both_and_loses_them_again():
     base, full = preset("mask2former_r50_ade20k"), preset("faseg_r50_ade20k")
-    assert base.override({**DFPQ, **HRCA}) == full
+    assert base.override({**DFPQ, **HRCA, **THRESHOLD}) == full
     without_hrca = {"decoder.high_resolution": None, "decoder.schedule": [32, 16, 8] * 3}
-    assert full.override(without_hrca) == base.override(DFPQ)
+    assert full.override(without_hrca) == base.override({**DFPQ, **THRESHOLD})
     without_dfpq = {"decoder.queries": "learnable", "pixel_decoder.positions": "sinusoidal"}
-    assert full.override(without_dfpq) == base.override(HRCA)
+    assert full.override(without_dfpq) == base.override({**HRCA, **THRESHOLD})
 
 
 def test_released_faseg():

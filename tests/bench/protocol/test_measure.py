@@ -5,7 +5,7 @@ import json
 import pytest
 
 from bench.cli import main
-from bench.commands.measure import image_size, parse_override, report
+from bench.commands.measure import image_size, report
 from bench.errors import UserError
 from bench.protocol.params import ParamCount
 from bench.protocol.rules import FVCORE
@@ -61,6 +61,7 @@ def test_json_with_another_size_and_an_override(capsys):
         (["mask2former_r50_ade20k", "--set", "decoder.queries=dfpk"], "dfpq"),
         (["mask2former_r50_ade20k", "--set", "decoder.num_queries"], "PATH=VALUE"),
         (["mask2former_r50_ade20k", "--size", "512x0"], "512x0"),
+        (["mask2former_r50_ade20k", "--variant", "paper"], "no variant 'paper'"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(arguments, named, capsys):
@@ -71,11 +72,19 @@ def test_bad_input_is_one_line_and_status_2(arguments, named, capsys):
     assert named in captured.err
 
 
-def test_values_of_overrides_are_json_or_text():
-    assert parse_override("decoder.schedule=[32, 16]") == ("decoder.schedule", [32, 16])
-    assert parse_override("decoder.high_resolution=null") == ("decoder.high_resolution", None)
-    assert parse_override("decoder.queries=dfpq") == ("decoder.queries", "dfpq")
-    assert parse_override("backbone.weights=a=b.pth") == ("backbone.weights", "a=b.pth")
+def test_the_variant_of_a_preset(capsys):
+    assert main("measure faseg_r50_ade20k --variant paper --size 64x64 --json".split()) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["params"]["total"] == 48_932_887
+    assert found["spec"]["decoder"]["queries"]["initial"] == "foreground"
+
+
+def test_an_override_can_name_nothing_or_hold_an_equals_sign(capsys):
+    command = "measure faseg_r50_ade20k --size 64x64 --json --set decoder.high_resolution=null"
+    assert main([*command.split(), "--set", "backbone.weights=a=b.pth"]) == 0
+    spec = json.loads(capsys.readouterr().out)["spec"]
+    assert spec["decoder"]["high_resolution"] is None
+    assert spec["backbone"]["weights"] == "a=b.pth"
 
 
 def test_sizes():

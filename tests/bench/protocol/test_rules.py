@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from bench.protocol.rules import EXACT, FVCORE, Protocol, as_numpy_prints
 from ops import ms_deform_attn
-from tests.bench.protocol.oracle import our_count
+from tests.bench.protocol.oracle import fvcore_count, our_count
 
 
 class Deformable(nn.Module):
@@ -36,6 +37,24 @@ def test_a_released_product_and_sum_counts_nothing_but_the_layers_around_it_do()
     counted = our_count(Aggregation(), *inputs, protocol=released)
     assert counted.by_operator == {"linear": 3 * 16 * 16, "matmul": 0}
     assert our_count(Aggregation(), *inputs, protocol=EXACT).total == 3 * 16 * 16 + 3 * 50 * 16
+
+
+class Unseen(nn.Module):
+    """What the papers' tool had no handle for."""
+
+    def forward(self, x):
+        wide = F.interpolate(x[None, None], size=(6, 10), mode="bicubic", align_corners=False)
+        long = F.interpolate(x[None], size=9, mode="linear", align_corners=False)
+        return wide.sum() + long.sum() + torch.mv(x, x[0]).sum() + torch.dot(x[0], x[1])
+
+
+def test_what_the_papers_tool_had_no_handle_for_counts_in_exact_only():
+    papers, exact = (our_count(Unseen(), torch.zeros(3, 5), protocol=rule) for rule in (FVCORE, EXACT))
+    expected = {"upsample_bicubic2d": 16 * 60, "upsample_linear1d": 2 * 27, "mv": 3 * 5, "dot": 5}
+    assert exact.by_operator == expected
+    assert papers.by_operator == dict.fromkeys(expected, 0)
+    assert exact.uncounted == papers.uncounted == {}
+    assert fvcore_count(Unseen(), torch.zeros(3, 5)) == (0, {})
 
 
 class Singular(nn.Module):
