@@ -6,7 +6,7 @@ if TYPE_CHECKING:
     import pandas
 
 
-def table_frame(paper: str, table: str) -> "pandas.DataFrame":
+def table_frame(paper: str, table: str | int) -> "pandas.DataFrame":
     """The cells of a printed table as a DataFrame, one line a cell, with the columns of the JSON report.
 
     Counts what can be counted (from the result store where it is there already); other cells have the
@@ -19,5 +19,5 @@ def table_frame(paper: str, table: str) -> "pandas.DataFrame":
     from bench.records import Store
     from bench.render import cell_data
 
-    results = fill(load_table(paper, table), ("counted",), Store())
+    results = fill(load_table(paper, str(table)), ("counted",), Store())
     return pandas.DataFrame([cell_data(result) for result in results])

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from bench.compare import NOT_RUN, verdict
+from bench.errors import UserError, nearest
 from bench.records import Store, code_version
 from tables import Cell, Column, Row, TableRecord
 from tables import load as load_record
@@ -23,12 +24,20 @@ COUNTED_CODE = ("ops", "models", "bench/protocol")
 
 
 @dataclass(frozen=True, kw_only=True)
+class Counts:
+    """What was counted for a cell: numbers in the column's unit by protocol, and what has no formula."""
+
+    numbers: dict[str, Decimal] = field(default_factory=dict)
+    uncounted: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class CellResult:
     """A printed cell with what we found.
 
     `measured` is in the column's unit and unrounded, None where nothing was run; `also` holds the numbers of
     further protocols; `reason` says why ours differs, or why there is none; `command` would obtain the
-    number.
+    number; `uncounted` gives the calls of each operator that no count has a formula for.
     """
 
     row: Row
@@ -40,6 +49,7 @@ class CellResult:
     reason: str | None = None
     command: str | None = None
     also: dict[str, Decimal] = field(default_factory=dict)
+    uncounted: dict[str, int] = field(default_factory=dict)
 
     @property
     def delta(self) -> Decimal | None:
@@ -89,7 +99,7 @@ def fill(
         for row, column, _ in progress([cell for cell in record.cells if _is_counted(*cell[:2], evidence)])
     }
     return [
-        _result(record, row, column, cell, found.get((row.number, column.id), {}))
+        _result(record, row, column, cell, found.get((row.number, column.id), Counts()))
         for row, column, cell in record.cells
     ]
 
@@ -99,10 +109,8 @@ def _is_counted(row: Row, column: Column, evidence: Collection[str]) -> bool:
     return kind == "counted" and kind in evidence and column.dataset in row.preset
 
 
-def _result(
-    record: TableRecord, row: Row, column: Column, cell: Cell, numbers: dict[str, Decimal]
-) -> CellResult:
-    measured = numbers.get(column.protocol)
+def _result(record: TableRecord, row: Row, column: Column, cell: Cell, counts: Counts) -> CellResult:
+    measured = counts.numbers.get(column.protocol)
     found = verdict(cell.printed, measured, column.tolerance, cell.contradicted)
     command = _command(record, row, column)
     reason = cell.reason
@@ -117,7 +125,8 @@ def _result(
         verdict=found,
         reason=reason,
         command=command,
-        also={protocol: number for protocol, number in numbers.items() if protocol != column.protocol},
+        also={name: number for name, number in counts.numbers.items() if name != column.protocol},
+        uncounted=counts.uncounted,
     )
 
 
@@ -142,13 +151,13 @@ def _measure_command(row: Row, column: Column) -> str:
     return " ".join(parts)
 
 
-def _counted(row: Row, column: Column, store: Store) -> dict[str, Decimal]:
-    """The counts of a cell by protocol, in the column's unit."""
+def _counted(row: Row, column: Column, store: Store) -> Counts:
+    """The counts of a cell, from the store where it has them."""
     from models.spec import to_dict
 
     spec = row_spec(row, column.dataset)
     scale = Decimal(METRICS[column.metric].units[column.unit])
-    numbers = {}
+    numbers, uncounted = {}, {}
     for protocol in filter(None, (column.protocol, column.also)):
         key = store.key(
             spec=to_dict(spec), protocol=protocol, code=code_version(*COUNTED_CODE), size=column.size
@@ -158,20 +167,27 @@ def _counted(row: Row, column: Column, store: Store) -> dict[str, Decimal]:
             counts = _COUNTERS[column.metric](spec, column, protocol)
             store.put(key, counts)
         numbers[protocol] = Decimal(counts["value"]) / scale
-    return numbers
+        uncounted |= counts.get("uncounted", {})
+    return Counts(numbers=numbers, uncounted=uncounted)
+
+
+_PARAMS = {"params/all-v1": "total", "params/trainable-v1": "trainable"}
 
 
 def _count_params(spec: "Spec", column: Column, protocol: str) -> dict:
     from bench.protocol import params
 
+    if protocol not in _PARAMS:
+        raise UserError(f"column {column.id!r}: no protocol {protocol!r}{nearest(protocol, _PARAMS)}")
     counts = params.count(spec)
-    value = counts.trainable if protocol.startswith("params/trainable") else counts.total
-    return {"value": int(value), "by_part": dict(counts.by_part)}
+    return {"value": int(getattr(counts, _PARAMS[protocol])), "by_part": dict(counts.by_part)}
 
 
 def _count_flops(spec: "Spec", column: Column, protocol: str) -> dict:
     from bench.protocol import flops
 
+    if column.size is None:
+        raise UserError(f"column {column.id!r}: {protocol} needs the size of an image")
     counts = flops.count(spec, size=column.size, protocol=protocol)
     return {
         "value": int(counts.total),

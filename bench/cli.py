@@ -7,6 +7,7 @@ import os
 import pkgutil
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from bench import commands
 from bench.errors import UserError
@@ -15,35 +16,45 @@ from tables import RecordError
 # An OSError with one of these says something about the user's disk or path, not about the program.
 _USER_ERRNOS = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS,
-    errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR,
+    errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST,
+    errno.ENAMETOOLONG, errno.ELOOP,
 }  # fmt: skip
+
+
+class Parser(argparse.ArgumentParser):
+    """Tells a mistake in one line, as every other mistake is told, without the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the program with status 2."""
+        self.exit(2, f"maskbench: {message}; see {self.prog} --help\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command. Returns 0 (done), 1 (a checked cell failed) or 2 (the input is at fault)."""
-    args = build_parser().parse_args(argv)
+    parser, argv = build_parser(), sys.argv[1:] if argv is None else argv
+    if not argv:
+        parser.print_help(sys.stderr)
+        return 2
+    args = parser.parse_args(argv)
     try:
         return args.run(args) or 0
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
-        print(
-            "maskbench: interrupted; finished work is kept, run the same command again to go on",
-            file=sys.stderr,
-        )
-        return 130
+        status, line = 130, "interrupted; finished work is kept, run the same command again to go on"
     except Exception as error:
-        line = user_fault(error)
+        status, line = 2, user_fault(error)
         if line is None:
             raise
-        print(f"maskbench: {line}", file=sys.stderr)
-        return 2
+    # Only here are the frames of the command gone, and the progress bars in them have left the line.
+    print(f"maskbench: {line}", file=sys.stderr)
+    return status
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser with every command in it. Command modules keep heavy imports inside `run`."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Do the published numbers hold?")
+    parser = Parser(prog="python -m bench", description="Do the published numbers hold?")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for module in sorted(pkgutil.iter_modules(commands.__path__), key=lambda found: found.name):
         importlib.import_module(f"{commands.__name__}.{module.name}").register(subparsers)

@@ -10,17 +10,29 @@ from bench.errors import UserError
 from bench.files import atomic_write
 from bench.render_markdown import table
 
-_INTRODUCTION = """\
-# Reports
+_TITLE = "# Reports\n"
 
+_INTRODUCTION = f"""\
+{_TITLE}
 Do the published numbers hold? Every report sets each printed cell of a table beside the number we obtained.
 Written by `python -m bench table PAPER TABLE`; this page by `python -m bench report`."""
 
 
 def write(out: Path) -> Path:
-    """Writes `out/README.md` from the reports in `out`. Raises UserError for a broken one."""
-    path = Path(out) / "README.md"
+    """Writes `out/README.md` from the reports in `out`.
+
+    Raises UserError for a broken report, and for a README.md that is something else's.
+    """
+    path = require_ours(out)
     atomic_write(path, page(Path(out)))
+    return path
+
+
+def require_ours(out: Path) -> Path:
+    """The path of the front page in `out`. Raises UserError if the file there is another README."""
+    path = Path(out) / "README.md"
+    if path.is_file() and not path.read_text(encoding="utf-8", errors="replace").startswith(_TITLE):
+        raise UserError(f"{path} is no front page of reports and would be overwritten; choose another --out")
     return path
 
 

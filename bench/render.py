@@ -16,7 +16,7 @@ SCHEMA = 1
 _FIELDS = (
     "row", "row_label", "column", "provenance", "metric", "dataset", "unit",
     "published", "published_value", "decimals", "printed_delta",
-    "evidence", "measured", "delta", "verdict", "protocol", "also", "reason", "command",
+    "evidence", "measured", "delta", "verdict", "protocol", "also", "uncounted", "reason", "command",
 )  # fmt: skip
 
 
@@ -56,6 +56,7 @@ def cell_data(result: CellResult) -> dict:
         "verdict": result.verdict,
         "protocol": column.protocol,
         "also": {protocol: _number(number) for protocol, number in sorted(result.also.items())},
+        "uncounted": result.uncounted,
         "reason": result.reason,
         "command": result.command,
     }
@@ -72,8 +73,11 @@ def csv_text(data: dict) -> str:
     writer = csv.DictWriter(buffer, _FIELDS, lineterminator="\n")
     writer.writeheader()
     for cell in data["cells"]:
-        also = "; ".join(f"{protocol} {number}" for protocol, number in cell["also"].items())
-        writer.writerow({**cell, "also": also})
+        lists = {
+            name: "; ".join(f"{key} {value}" for key, value in cell[name].items())
+            for name in ("also", "uncounted")
+        }
+        writer.writerow(cell | lists)
     return buffer.getvalue()
 
 

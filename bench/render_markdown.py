@@ -64,7 +64,16 @@ def paper_table(record: TableRecord, results: Sequence[CellResult]) -> Lines:
     header = ["", *(escape(column.label) for column in record.columns)]
     seen = dict.fromkeys(result.verdict for result in results)
     legend = " · ".join(f"`{sign}` {meaning}" for sign, meaning in MEANING.items() if sign in seen)
-    return [*table(header, body), "", f"Each cell: ours (published) verdict. {legend}."]
+    note = f"Each cell: ours (published) verdict. {legend}. Evidence: {_evidence(results)}."
+    return [*table(header, body), "", note]
+
+
+def _evidence(results: Sequence[CellResult]) -> str:
+    """Which columns have which kind of evidence."""
+    labels: dict[str, dict[str, None]] = {}
+    for result in results:
+        labels.setdefault(result.evidence, {})[escape(result.column.label)] = None
+    return "; ".join(f"`{kind}` for {', '.join(columns)}" for kind, columns in labels.items())
 
 
 def _cell(result: CellResult) -> str:
@@ -115,6 +124,17 @@ def counts_in_full(record: TableRecord, results: Sequence[CellResult]) -> Lines:
         *table(header, list(body.values())),
         "",
         f"Published cells are compared with the protocol named first.{note}",
+        *_uncounted(counted),
+    ]
+
+
+def _uncounted(results: Sequence[CellResult]) -> Lines:
+    """The operators that the counts lack, if any: they are listed, never dropped."""
+    return [
+        f"- {escape(result.row.label)}, {escape(result.column.label)} lacks `{operator}` ({calls} calls): "
+        "nobody has written a formula for it."
+        for result in results
+        for operator, calls in result.uncounted.items()
     ]
 
 

@@ -33,6 +33,7 @@ class DecoderSpec(Spec):
     """
 
     part: ClassVar[str] = "round_robin"
+    least: ClassVar[dict[str, int]] = {"dim": 1, "heads": 1, "ffn_dim": 1, "num_queries": 1}
     dim: int = 256
     heads: int = 8
     ffn_dim: int = 2048
@@ -65,7 +66,7 @@ class DecoderSpec(Spec):
         """The decoder for pixel features of `mask_dim` channels.
 
         Raises:
-            SpecError: an HRCA block comes before any block of the level whose scores it reads.
+            SpecError: an empty schedule, or an HRCA block before any block whose scores it reads.
         """
         if not self.schedule:
             raise SpecError("decoder.schedule is empty: name the stride of each block's level")

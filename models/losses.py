@@ -24,6 +24,7 @@ class MaskLossSpec(Spec):
     """Weights and sampling of the mask loss; the defaults are the released Mask2Former's for all datasets."""
 
     part: ClassVar[str] = "mask_loss"
+    least: ClassVar[dict[str, int]] = {"points": 1}
 
     points: int = 12544
     """Points per mask, in the matcher and in the loss (112 * 112)."""

@@ -27,6 +27,7 @@ class Mask2FormerSpec(Spec):
     """Backbone, pixel decoder, transformer decoder, and the loss it is trained with."""
 
     part: ClassVar[str] = "mask2former"
+    least: ClassVar[dict[str, int]] = {"num_classes": 1}
     backbone: BackboneSpec
     pixel_decoder: PixelDecoderSpec = field(default_factory=MSDeformAttnSpec)
     decoder: DecoderSpec = field(default_factory=DecoderSpec)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 import numpy as np
 import safetensors
@@ -41,12 +42,6 @@ class OfficialLayout:
     rewrite: Callable[[State], State] = dict
 
 
-class HasOfficialLayout(Protocol):
-    """A system with a released checkpoint layout."""
-
-    official: OfficialLayout
-
-
 @dataclass(frozen=True)
 class LoadReport:
     """What `load_official` did: entries and values loaded, and the released names that it passed over."""
@@ -65,7 +60,8 @@ def load_official(model: nn.Module, source: Mapping[str, Any] | str | Path) -> L
             .pkl (detectron2's, numpy arrays and plain containers only) or .safetensors.
 
     Raises:
-        CheckpointError: entries missing, left over, or of another shape (named); a damaged or unsafe file.
+        CheckpointError: entries missing, left over, of another shape or not finite (named); a damaged or
+            unsafe file.
         OSError: the file cannot be opened.
     """
     layout = _layout(model)
@@ -133,7 +129,9 @@ def read_state_dict(path: str | Path) -> State:
 
 
 def _read_torch(path: Path) -> Any:
-    return torch.load(path, map_location="cpu", weights_only=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what it will not read torch warns first and then raises
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _read_pickle(path: Path) -> Any:
@@ -161,11 +159,17 @@ _DAMAGED = (
 
 
 def _reason(error: Exception) -> str:
-    """One line; torch explains at length what it refuses, of which the name matters."""
+    """One line; torch explains at length what it refuses, and how to read it all the same."""
     text = str(error).strip()
     if refused := re.search(r"GLOBAL ([\w.]+)", text):
         return f"refuses to load {refused[1]!r}"
-    return text.splitlines()[0] if text else type(error).__name__
+    if unread := re.search(r"WeightsUnpickler error:\s*(.+)", text):
+        return unread[1]
+    if isinstance(error, EOFError):
+        return "it ends too early"
+    if not text or isinstance(error, (LookupError, AttributeError, TypeError)):
+        return "damaged, or no checkpoint at all"
+    return text.splitlines()[0].split(". ")[0]
 
 
 class _PlainUnpickler(pickle.Unpickler):
@@ -215,14 +219,17 @@ def _unwrap(content: Mapping[str, Any]) -> Mapping[str, Any]:
 def _tensors(content: Mapping[str, Any], origin: str) -> State:
     state: State = {}
     for key, value in content.items():
-        if isinstance(value, Tensor):
+        if not isinstance(key, str):
+            raise CheckpointError(f"{origin}: the entry {key!r} has no name; expected a state dict")
+        if isinstance(value, Tensor) and value.layout == torch.strided and not value.is_complex():
             state[key] = value
         elif isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "fiub":
             state[key] = torch.from_numpy(np.array(value))
         elif isinstance(value, (bool, int, float)):
             state[key] = torch.tensor(value)
         else:
-            raise CheckpointError(f"{origin}: {key!r} is a {type(value).__name__}, not a tensor")
+            kind = "complex or sparse tensor" if isinstance(value, Tensor) else type(value).__name__
+            raise CheckpointError(f"{origin}: {key!r} is a {kind}, not a dense tensor of real numbers")
     return state
 
 
@@ -236,6 +243,8 @@ def _compare(ours: State, names: Mapping[str, str], theirs: State, origin: str) 
     if wrong := [k for k, shape in wanted.items() if k in theirs and tuple(theirs[k].shape) != shape]:
         shapes = [f"{k} {list(theirs[k].shape)} for {list(wanted[k])}" for k in wrong]
         problems.append(f"{len(wrong)} of another shape: {_some(shapes)}")
+    if odd := [k for k in wanted if k in theirs and not torch.isfinite(theirs[k]).all()]:
+        problems.append(f"{len(odd)} with NaN or infinity: {_some(odd)}")
     if problems:
         raise CheckpointError(f"{origin} does not fit the model: " + "; ".join(problems))
 

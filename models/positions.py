@@ -79,6 +79,7 @@ class LearnableSpec(PositionSpec):
     """
 
     part: ClassVar[str] = "learnable"
+    least: ClassVar[dict[str, int]] = {"image_size": 1}
     image_size: int = 512
 
     def build(self, dim: int, strides: Sequence[int]) -> PositionEncoding:

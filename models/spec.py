@@ -20,10 +20,22 @@ class Spec:
     """Base of all specs. Subclasses are `@dataclass(frozen=True, kw_only=True)` and name their `part`.
 
     A field annotated with a Spec class accepts each subclass of it as its value; `part` is the short name by
-    which an override chooses among them.
+    which an override chooses among them. `least` holds the smallest value of the numbers (and of the
+    numbers in tuples) that have one.
+
+    Raises:
+        SpecError: a number below its least value.
     """
 
     part: ClassVar[str] = ""
+    least: ClassVar[Mapping[str, int]] = {}
+
+    def __post_init__(self) -> None:
+        for name, least in self.least.items():
+            value = getattr(self, name)
+            numbers = value if isinstance(value, tuple) else (value,)
+            if any(number is not None and number < least for number in numbers):
+                raise SpecError(f"{self.part}: {name} must be at least {least}, not {value}")
 
     def override(self: S, changes: Mapping[str, Any]) -> S:
         """Same as the function `override`."""

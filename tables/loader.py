@@ -149,8 +149,10 @@ def _reasons(read: Reader, data: dict, columns: dict[str, Column]) -> _Reasons:
         read.keys(at, item, _REASON, {"contradicted": bool})
         read.within((*at, "row"), item["row"], len(data["row"]))
         read.one_of((*at, "column"), "column", item["column"], columns)
-        text = " ".join(item["text"].split())
-        found[item["row"], item["column"]] = (text, item.get("contradicted", False))
+        place = (item["row"], item["column"])
+        if place in found:
+            raise read.error(at, f"a second reason for row {place[0]}, column {place[1]!r}")
+        found[place] = (" ".join(item["text"].split()), item.get("contradicted", False))
     return found
 
 

@@ -103,7 +103,13 @@ def _verify(args: argparse.Namespace) -> int:
     )
     faults: list[str] = []
     for split in _splits_to_verify(args):
-        dataset = open_dataset(args.dataset, root=args.root, split=split)
+        try:
+            dataset = open_dataset(args.dataset, root=args.root, split=split)
+        except UserError as error:
+            if not faults:  # nothing else to tell: most likely it is the root that is wrong
+                raise
+            faults.append(str(error))
+            continue
         found = verify(
             dataset, published=published.get(split), skip_corrupt=args.skip_corrupt, progress=_progress
         )
@@ -137,10 +143,11 @@ def _report(found: "Verification", path: Path) -> None:
     sizes = ", ".join(list(found.sizes)[:3]) + (
         f" and {len(found.sizes) - 3} more" if len(found.sizes) > 3 else ""
     )
+    faults = "1 fault" if len(found.faults) == 1 else f"{len(found.faults)} faults"
     published = f" ({found.published} published)" if found.published is not None else ""
     print(
         f"{found.dataset} {found.split}: {found.samples} samples{published}, sizes {sizes or 'unknown'}, "
-        f"{ignored:.1f} % of the pixels ignored, {len(found.faults)} faults, {len(found.skipped)} skipped, "
+        f"{ignored:.1f} % of the pixels ignored, {faults}, {len(found.skipped)} skipped, "
         f"checksum {found.checksum}"
     )
     for skipped in found.skipped[:_SHOWN_FAULTS]:

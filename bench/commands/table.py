@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import tables
 from bench.errors import UserError, nearest
 
 EVIDENCE = ("counted", "predicted", "measured", "official-weights", "trained", "mini", "configured")
@@ -13,11 +14,13 @@ EVIDENCE = ("counted", "predicted", "measured", "official-weights", "trained", "
 
 def register(subparsers) -> None:
     """Adds the command."""
-    parser = subparsers.add_parser("table", help="regenerate a printed table and compare every cell")
-    parser.add_argument("paper", metavar="PAPER", help="faseg, pft, panoptic_segformer or mask2former")
-    parser.add_argument("table", metavar="TABLE", help='as printed: "4", "4a", "iv", "b2"')
+    parser = subparsers.add_parser(
+        "table", help="regenerate a printed table and compare every cell; alone: the tables there are"
+    )
+    parser.add_argument("paper", metavar="PAPER", nargs="?", help=", ".join(tables.papers()))
+    parser.add_argument("table", metavar="TABLE", nargs="?", help='as printed: "4", "4a", "iv", "b2"')
     parser.add_argument(
-        "--evidence", default="counted,mini", metavar="KINDS", help="comma-separated; %(default)s"
+        "--evidence", default="counted,mini", metavar="KINDS", help="comma-separated; default: %(default)s"
     )
     parser.add_argument(
         "--out", type=Path, default=Path("reports"), metavar="DIR", help="default: %(default)s"
@@ -31,27 +34,28 @@ def register(subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Fills the table, writes the report, and prints the verdict line."""
     began = time.monotonic()
-    evidence = parse_evidence(args.evidence)
-    if args.seeds is not None and args.seeds < 1:
-        raise UserError(f"--seeds {args.seeds}: at least one seed is needed")
-    import tables
-
-    tables.load(args.paper, args.table)  # a name mistyped is told before torch is loaded
+    if args.table is None:
+        print("\n".join(tables_there_are(args.paper)))
+        return 0
+    evidence = check(args)
     from tqdm import tqdm
 
     from bench import environment, frontpage, report
     from bench.cells import fill, load_table
+    from bench.files import require_writable
     from bench.records import Store
     from bench.render import verdict_line
 
-    if "mini" in evidence:
-        check_budget(args.budget)
+    check_budget(args.budget)
     store, record = Store(), load_table(args.paper, args.table)
+    for folder in (args.out / record.paper, frontpage.require_ours(args.out).parent):
+        require_writable(folder)
     results = fill(
-        record, evidence, store, lambda cells: tqdm(cells, "counting", unit="cell", file=sys.stderr)
-    )
+        record, evidence, store,
+        lambda cells: tqdm(cells, "counting", unit="cell", file=sys.stderr, disable=not cells or None),
+    )  # fmt: skip
     mini = run_mini(record, args, store) if "mini" in evidence else None
-    if args.save_baseline and mini:
+    if args.save_baseline:
         save_baseline(record, mini)
     box = environment.describe(command_line(record, evidence, args), time.monotonic() - began)
     files = report.write(args.out, record, results, mini, box)
@@ -59,6 +63,29 @@ def run(args: argparse.Namespace) -> int:
     print(verdict_line(record, results))
     print("\n".join(f"wrote {file}" for file in files))
     return 0
+
+
+def tables_there_are(paper: str | None) -> list[str]:
+    """A line for each table of `paper`, or of all papers. Raises RecordError for an unknown paper."""
+    return [
+        f"{name} {table:<6}{tables.paper(name).name}: {tables.load(name, table).title}"
+        for name in ([paper] if paper is not None else tables.papers())
+        for table in tables.tables(name)
+    ]
+
+
+def check(args: argparse.Namespace) -> tuple[str, ...]:
+    """The evidence asked for. What can be wrong with the options is told here, before torch is loaded.
+
+    Raises UserError, and RecordError for an unknown table.
+    """
+    evidence = parse_evidence(args.evidence)
+    if args.seeds is not None and args.seeds < 1:
+        raise UserError(f"--seeds {args.seeds}: at least one seed is needed")
+    if args.save_baseline and "mini" not in evidence:
+        raise UserError("--save-baseline keeps a mini run; --evidence has no mini")
+    tables.load(args.paper, args.table)
+    return evidence
 
 
 def parse_evidence(text: str) -> tuple[str, ...]:

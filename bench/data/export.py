@@ -92,6 +92,10 @@ def export(dataset: SegmentationDataset, layout: str, out: str | Path, progress:
         for folder in plan.folders(dataset.split):
             (out / folder).parent.mkdir(parents=True, exist_ok=True)
             os.replace(temporary / folder, out / folder)
+    except OSError as error:
+        if error.filename is None:  # a failed write does not know its file
+            error.filename = str(out)
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     if plan.class_list:

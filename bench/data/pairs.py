@@ -20,7 +20,9 @@ from bench.errors import UserError, nearest
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 _INVALID = 254  # in a lookup table: an id that must not occur
-_DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
+_DECODING_ERRORS = (
+    OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError,
+)  # fmt: skip
 """What Pillow raises on damaged files, depending on the format and on where the damage is."""
 
 

@@ -62,8 +62,8 @@ class Context:
     """What earlier layers leave for later ones.
 
     Attributes:
-        probabilities: [B, Q, h, w] sigmoid of the last predicted masks, resized to the level at hand; None if
-            the policy does not look at them.
+        probabilities: [B, Q, h, w] sigmoid of the last predicted masks, resized to the level at hand, for a
+            policy that looks at them (`uses_mask`); before others they are left from an earlier level.
         scores: the latest cross-attention scores of each stride, [B, Q, N], where they were kept.
         sizes: (height, width) of each stride.
     """

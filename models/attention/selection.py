@@ -38,6 +38,7 @@ class CellSelectionSpec(SelectionSpec):
     """
 
     part: ClassVar[str] = "cells"
+    least: ClassVar[dict[str, int]] = {"fraction": 1}
     fraction: int = 32
 
     def build(self) -> Selection:
@@ -49,6 +50,7 @@ class PixelSelectionSpec(SelectionSpec):
     """The paper's text: scores are upsampled bilinearly, the best 1/`fraction` of the fine pixels chosen."""
 
     part: ClassVar[str] = "pixels"
+    least: ClassVar[dict[str, int]] = {"fraction": 1}
     fraction: int = 32
 
     def build(self) -> Selection:

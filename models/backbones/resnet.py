@@ -27,6 +27,7 @@ class ResNetSpec(BackboneSpec):
     """
 
     part: ClassVar[str] = "resnet"
+    least: ClassVar[dict[str, int]] = {"layers": 1, "width": 1}
 
     depth: int = 50
     layers: tuple[int, int, int, int] | None = None

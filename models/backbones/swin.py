@@ -39,6 +39,7 @@ class SwinSpec(BackboneSpec):
     """
 
     part: ClassVar[str] = "swin"
+    least: ClassVar[dict[str, int]] = {"width": 1, "depths": 1, "heads": 1, "window": 1}
 
     variant: Literal["tiny", "small", "base", "large"] = "tiny"
     drop_path: float = 0.3

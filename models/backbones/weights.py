@@ -27,7 +27,8 @@ def load_weights(
         absent: prefixes, in the module, of what the file lacks; those tensors keep their values.
 
     Raises:
-        CheckpointError: missing, left-over or misshapen tensors; the message names the file and the tensors.
+        CheckpointError: tensors missing, left over, of another shape or not finite; the message names the
+            file and the tensors.
     """
     if next(module.parameters()).is_meta:
         return
@@ -43,7 +44,14 @@ def assign(module: nn.Module, state: Mapping[str, Tensor], source: str, absent: 
     problems = {
         "missing": [key for key in needed if key not in state],
         "left over": [key for key in state if key not in own],
-        "of another shape": [key for key in state if key in own and state[key].shape != own[key].shape],
+        "of another shape": [
+            f"{key} {list(value.shape)} for {list(own[key].shape)}"
+            for key, value in state.items()
+            if key in own and value.shape != own[key].shape
+        ],
+        "with NaN or infinity": [
+            key for key, value in state.items() if key in own and not value.isfinite().all()
+        ],
     }
     found = [f"{len(keys)} {what}: {_some(keys)}" for what, keys in problems.items() if keys]
     if found:

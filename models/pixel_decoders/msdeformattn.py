@@ -33,6 +33,9 @@ class MSDeformAttnSpec(PixelDecoderSpec):
     """
 
     part: ClassVar[str] = "msdeformattn"
+    least: ClassVar[dict[str, int]] = {
+        "dim": 1, "mask_dim": 1, "layers": 0, "heads": 1, "points": 1, "ffn_dim": 1, "norm_groups": 1,
+    }  # fmt: skip
     layers: int = 6
     heads: int = 8
     points: int = 4

@@ -20,8 +20,9 @@ def counted(row, column, store):
     """Stands in for the counting of a cell."""
     params, paper, exact = COUNTS[row.number]
     if column.metric == "params":
-        return {column.protocol: Decimal(params) / 10**6}
-    return {column.protocol: Decimal(paper) / 10**9, column.also: Decimal(exact) / 10**9}
+        return cells.Counts(numbers={column.protocol: Decimal(params) / 10**6})
+    numbers = {column.protocol: Decimal(paper) / 10**9, column.also: Decimal(exact) / 10**9}
+    return cells.Counts(numbers=numbers)
 
 
 @pytest.fixture

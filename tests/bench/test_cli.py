@@ -74,6 +74,9 @@ BAD_INPUT = [
     (("table", "faseg", "4", "--evidence", ","), "--evidence names no kind"),
     (("table", "faseg", "4", "--seeds", "0"), "--seeds 0: at least one seed is needed"),
     (("table", "faseg", "4", "--budget", "smal"), "'smal'; nearest: small"),
+    (("table", "faseg", "4", "--budget", "smal", "--evidence", "counted"), "'smal'; nearest: small"),
+    (("table", "faseg", "4", "--save-baseline", "--evidence", "counted"), "--evidence has no mini"),
+    (("measure", "faseg_r50_ade20k", "--set", "decoder.heads=0"), "heads must be at least 1, not 0"),
     (("measure", "mask2former_r50_ade"), "nearest: mask2former_r50_ade20k"),
     (("measure", "faseg_r50_ade20k", "--set", "decoder.num_querys=5"), "decoder.num_queries"),
 ]
@@ -88,6 +91,36 @@ def test_bad_input_is_one_line_and_status_2(tmp_path, capsys, monkeypatch, fake_
     assert len(lines) == 1
     assert lines[0].startswith("maskbench: ") and says in lines[0]
     assert not (tmp_path / "reports").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("tabel", "faseg", "4"), "invalid choice: 'tabel' (choose from 'data', 'eval'"),
+        (("table", "faseg", "4", "--seeds", "x"), "argument --seeds: invalid int value: 'x'; see python"),
+        (("table", "faseg", "4", "--bugdet", "small"), "unrecognized arguments: --bugdet small"),
+        (("data", "verify"), "arguments are required: --dataset; see python -m bench data verify --help"),
+    ],
+)
+def test_mistakes_in_the_options_are_one_line_too(capsys, arguments, says):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    out, err = capsys.readouterr()
+    assert (ended.value.code, out) == (2, "")
+    assert err.startswith("maskbench: ") and err.count("\n") == 1 and says in err
+
+
+def test_alone_it_helps(capsys):
+    status, out, err = run(capsys)
+    assert (status, out) == (2, "")
+    assert "usage: python -m bench" in err and "regenerate a printed table" in err
+
+
+def test_table_alone_tells_the_tables(capsys):
+    for arguments in (("table",), ("table", "faseg")):
+        assert run(capsys, *arguments) == (0, "faseg 4     FASeg: Ablation study for FASeg\n", "")
+    status, out, err = run(capsys, "table", "fasge")
+    assert (status, out, err) == (2, "", "maskbench: unknown paper 'fasge'; nearest: faseg\n")
 
 
 def test_a_record_with_a_mistake_is_status_2(tmp_path, capsys, monkeypatch):
@@ -130,6 +163,42 @@ def test_an_output_folder_that_is_a_file(tmp_path, capsys, quick):
     assert str(tmp_path / "out") in err.splitlines()[-1]
 
 
+def test_where_nothing_can_be_written_nothing_is_computed(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("bench.cells.fill", lambda *_: pytest.fail("computed"))
+    (tmp_path / "file").write_text("")
+    (tmp_path / "README.md").write_text("# a project of mine\n")
+    for out, says in ((tmp_path / "file", "Not a directory"), (tmp_path, "README.md is no front page")):
+        status, printed, err = run(capsys, "table", "faseg", "4", "--out", str(out))
+        assert (status, printed) == (2, "") and says in err and err.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "file"]
+    assert (tmp_path / "README.md").read_text() == "# a project of mine\n"
+
+
+def test_no_front_page_over_another_readme(tmp_path, capsys):
+    (tmp_path / "README.md").write_text("# a project of mine\n")
+    status, out, err = run(capsys, "report", "--out", str(tmp_path))
+    assert (status, out) == (2, "")
+    assert err.startswith(f"maskbench: {tmp_path}/README.md is no front page of reports")
+    assert (tmp_path / "README.md").read_text() == "# a project of mine\n"
+    (tmp_path / "README.md").unlink()
+    for _ in range(2):
+        assert run(capsys, "report", "--out", str(tmp_path))[0] == 0
+
+
+def test_a_progress_bar_has_left_the_line_when_a_mistake_is_told(capsys, monkeypatch):
+    from tqdm import tqdm
+
+    def broken(args):
+        steps = iter(tqdm(range(3), file=sys.stderr))  # alive as long as this frame
+        next(steps)
+        raise UserError("a mistake")
+
+    monkeypatch.setattr("bench.commands.report.run", broken)
+    status, _, err = run(capsys, "report")
+    assert status == 2
+    assert err.splitlines()[-1] == "maskbench: a mistake"
+
+
 def test_the_front_page_can_be_rebuilt(tmp_path, capsys):
     status, out, _ = run(capsys, "report", "--out", str(tmp_path))
     assert (status, out) == (0, f"wrote {tmp_path / 'README.md'}\n")
@@ -152,6 +221,7 @@ def test_which_errors_blame_the_input():
     assert cli.user_fault(SpecError("no preset")) == "no preset"
     assert cli.user_fault(CheckpointError("missing keys")) == "missing keys"
     assert cli.user_fault(OSError(errno.ENOSPC, "x", "file")) == "No space left on device: file"
+    assert cli.user_fault(FileExistsError(errno.EEXIST, "x", "file")) == "File exists: file"
     assert cli.user_fault(OSError(errno.EIO, "x", "file")) is None
     assert cli.user_fault(ValueError("ours")) is None
 

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from bench import files
-from bench.files import atomic_files, atomic_path, atomic_write
+from bench.files import atomic_files, atomic_path, atomic_write, require_writable
 
 
 def listing(folder):
@@ -70,3 +70,41 @@ def test_a_disk_that_is_full_when_flushing(tmp_path, monkeypatch):
     assert caught.value.filename == str(tmp_path)
     assert [(tmp_path / name).read_text() for name in ("a", "b")] == ["old", "old"]
     assert listing(tmp_path) == ["a", "b"]
+
+
+def test_a_folder_in_the_way_is_told_before_anything_is_renamed(tmp_path):
+    (tmp_path / "b").mkdir()
+    atomic_write(tmp_path / "a", "old")
+    with pytest.raises(IsADirectoryError) as caught, atomic_files() as stage:
+        for name in ("a", "b"):
+            stage(tmp_path / name).write_text("new")
+    assert caught.value.filename == str(tmp_path / "b")
+    assert (tmp_path / "a").read_text() == "old"
+    assert listing(tmp_path) == ["a", "b"]
+
+
+def test_errors_name_the_file_and_not_the_temporary_one(tmp_path, monkeypatch):
+    def replace(source, target):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(source), None, str(target))
+
+    monkeypatch.setattr(files.os, "replace", replace)
+    with pytest.raises(PermissionError) as caught:
+        atomic_write(tmp_path / "a", "new")
+    assert caught.value.filename == str(tmp_path / "a")
+    assert listing(tmp_path) == []
+
+
+def test_whether_files_could_be_written_is_known_before(tmp_path, monkeypatch):
+    require_writable(tmp_path)
+    require_writable(tmp_path / "new" / "deep")
+    assert listing(tmp_path) == []
+    (tmp_path / "file").write_text("")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nothing")
+    for wrong in ("file", "file/deep", "dangling"):
+        with pytest.raises(NotADirectoryError) as caught:
+            require_writable(tmp_path / wrong)
+        assert caught.value.filename == str(tmp_path / wrong.split("/")[0])
+    monkeypatch.setattr(files.os, "access", lambda path, mode: False)
+    with pytest.raises(PermissionError) as caught:
+        require_writable(tmp_path / "new")
+    assert caught.value.filename == str(tmp_path)

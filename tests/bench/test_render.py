@@ -105,6 +105,9 @@ def test_the_markdown_shows_the_paper_table(record, results):
     assert r"|  | ADE20K val mIoU s.s. (%) | Cityscapes val mIoU s.s. (%) | \#P (M) | \#F (G) |" in lines
     assert "| Mask2Former | – (47.2) `.` | – (79.4) `.` | 44 (44) `=` | 71 (71) `=` |" in lines
     assert "| + DFPQ + HRCA | – (48.3) `.` | – (80.5) `.` | 51 (51) `=` | 73 (72) `~` |" in lines
+    note = next(line for line in lines if line.startswith("Each cell: ours (published) verdict. "))
+    scores = "ADE20K val mIoU s.s. (%), Cityscapes val mIoU s.s. (%)"
+    assert note.endswith(rf" Evidence: `trained` for {scores}; `counted` for \#P (M), \#F (G).")
 
 
 def test_the_markdown_explains_what_differs(record, results):
@@ -113,6 +116,16 @@ def test_the_markdown_explains_what_differs(record, results):
     assert differs.count("\n- ") == 1
     assert "ours 73.410, published 72 (+2.0 %; tolerance 2 %). The released model counts 73.4 G" in differs
     assert "Mask2Former's own sinusoidal positional encodings" in text
+
+
+def test_operators_that_a_count_lacks_are_listed(record, results):
+    assert "lacks" not in markdown(record, results)
+    short = [*results[:-1], dataclasses.replace(results[-1], uncounted={"aten::fft": 2})]
+    counts = markdown(record, short).partition("## Counts in full")[2].partition("\n## ")[0]
+    assert r"- + DFPQ + HRCA, \#F (G) lacks `aten::fft` (2 calls): nobody has written a formula" in counts
+    data = payload(record, short, {})
+    assert data["cells"][-1]["uncounted"] == {"aten::fft": 2} and data["cells"][0]["uncounted"] == {}
+    assert csv_text(data).splitlines()[-1].count("aten::fft 2") == 1
 
 
 def test_the_markdown_has_a_command_for_each_row(record, results):

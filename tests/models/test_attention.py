@@ -90,6 +90,14 @@ def test_masked_attention_sees_where_the_mask_reaches_the_threshold():
     torch.testing.assert_close(attended.queries[:, 1:], policy.norm(queries + output)[:, 1:])
 
 
+def test_a_probability_equal_to_the_threshold_is_seen():
+    policy = MaskedAttentionSpec(threshold=0.5).build(16, 4)
+    probabilities = torch.tensor([0.5, 0.25, 0.5, 0.4999]).view(1, 1, 2, 2).expand(2, 3, 2, 2)
+    queries = torch.randn(2, 3, 16)
+    attended = policy(queries, queries, level((2, 2)), Context(probabilities), need_scores=True)
+    assert (attended.scores > 0).flatten(0, 1).tolist() == [[True, False, True, False]] * 6
+
+
 def test_masked_attention_without_masks_is_an_error():
     policy = MaskedAttentionSpec().build(16, 4)
     with pytest.raises(ValueError, match="masks"):
@@ -102,6 +110,11 @@ def test_cells_expand_to_the_blocks_below_them():
     first = {4, 5, 10, 11} | {2, 3, 8, 9}  # cells (0, 2) and (0, 1) of 2 x 2 pixels, 6 pixels a row
     second = {0, 1, 6, 7} | {16, 17, 22, 23}
     assert [set(row.tolist()) for row in chosen] == [first, second]
+
+
+def test_cells_need_not_be_square():
+    chosen = CellSelectionSpec(fraction=6).build()(torch.arange(6.0)[None], (2, 3), (4, 9))
+    assert chosen.tolist() == [[24, 25, 26, 33, 34, 35]]  # the last cell: rows 2 and 3, columns 6 to 8
 
 
 @pytest.mark.parametrize(("cells", "count"), [((7, 7), 64), ((4, 7), 0), ((8, 8), 128), ((8, 10), 128)])

@@ -255,8 +255,12 @@ def test_resnet_weights_file(tmp_path: Path) -> None:
     state = theirs.state_dict()
     del state["layer1.0.conv1.weight"]
     state["layer9.weight"] = torch.zeros(1)
+    state["bn1.weight"][2] = float("nan")
     torch.save(state, path)
-    message = r"r14.pth does not fit ResNet: 1 missing: layer1.0.conv1.weight; 1 left over: layer9.weight"
+    message = (
+        "r14.pth does not fit ResNet: 1 missing: layer1.0.conv1.weight; 1 left over: layer9.weight; "
+        "1 with NaN or infinity: bn1.weight"
+    )
     with pytest.raises(CheckpointError, match=message):
         spec.build()
 
@@ -279,7 +283,8 @@ def test_swin_weights_file(tmp_path: Path) -> None:
         norm = nn.functional.layer_norm(other.permute(0, 2, 3, 1), other.shape[1:2])
         assert (value - norm.permute(0, 3, 1, 2)).abs().max() < 1e-4
 
-    with pytest.raises(CheckpointError, match="of another shape: layers.0.blocks.0.attn.relative_position"):
+    message = r"of another shape: layers.0.blocks.0.attn.relative_position_bias_table \[49, 1\] for \[169, "
+    with pytest.raises(CheckpointError, match=message):
         spec.override({"window": 7}).build()
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.losses import MaskLossSpec, NonFiniteError
+from models.losses import MaskLossSpec, NonFiniteError, count_masks
 from models.outputs import MaskTarget, SegmentationOutput
 from models.points import uncertain_points
 
@@ -115,6 +115,15 @@ def test_auxiliary_outputs_weigh_the_same() -> None:
     assert list(alone) == ["class", "mask", "dice"]
 
 
+def test_matching_and_the_sum_have_the_weights_of_the_spec() -> None:
+    spec = MaskLossSpec(points=4, class_weight=3.0, mask_weight=7.0, dice_weight=11.0)
+    criterion = spec.build(2, sampler=centre)
+    matcher = criterion.matcher
+    assert (matcher.class_weight, matcher.mask_weight, matcher.dice_weight, matcher.points) == (3, 7, 11, 4)
+    total = criterion.total(criterion(zeros(), [target([1])]))
+    assert total.item() == pytest.approx(3 * np.log(3) + 7 * np.log(2) + 11 * 2 / 7, abs=1e-5)
+
+
 def test_order_and_number_of_draws() -> None:
     sampler = Recorder()
     output = zeros(batch=2)
@@ -154,6 +163,16 @@ def test_no_targets_still_build_the_graph() -> None:
 
     mixed = criterion(zeros(batch=2), [nothing(), target([1])])
     assert mixed["mask"].item() == pytest.approx(0.6931472, abs=1e-6)
+
+
+def test_the_number_of_masks_is_the_mean_over_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here two processes, of which the other has 6 masks, or none and this one none either."""
+    others = {3: 6.0, 0: 0.0}
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda total: total.add_(others[int(total)]))
+    assert count_masks([target([0, 1]), target([1])], torch.device("cpu")) == 4.5
+    assert count_masks([nothing()], torch.device("cpu")) == 1.0
 
 
 def test_bad_input_is_named() -> None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models import SpecError, build, preset
+from models import SpecError, build, decoder, preset
 from models.attention import HighResolutionCrossAttention, MaskedAttention
 
 SMALL = {
@@ -89,8 +89,18 @@ def test_scores_are_kept_only_where_they_are_read():
     assert not any(block.keeps_scores for block in small("mask2former").decoder.blocks)
     kept = [block.keeps_scores for block in small("hrca").decoder.blocks]
     assert kept == [True, False, False, False] * 3 + [False]
+    renewed = small("hrca", decoder__schedule=[32, 32, 16, 4, 32]).decoder.blocks
+    assert [block.keeps_scores for block in renewed] == [False, True, False, False, False]
     paper = small(variant="paper")
     assert [block.keeps_scores for block in paper.decoder.blocks] == [True] * 11 + [False]
+
+
+def test_masks_are_resized_only_where_they_steer(monkeypatch):
+    sizes, real = [], decoder._probabilities
+    monkeypatch.setattr(decoder, "_probabilities", lambda o, size: sizes.append(size[0]) or real(o, size))
+    with torch.no_grad():
+        small()(torch.randn(1, 3, 192, 192))
+    assert sizes == [6, 12, 24] * 3 + [6]  # HRCA, at 48, reads none
 
 
 @pytest.mark.parametrize("conditional", [True, False])

@@ -37,12 +37,13 @@ def test_points_are_bilinear_and_zero_outside() -> None:
     assert sample_points(maps, points)[0, 0].tolist() == [1.0, 2.0, 2.5, 0.25, 1.5]
 
 
-def test_cost_by_hand() -> None:
+@pytest.mark.parametrize("weights", [(2.0, 5.0, 5.0), (3.0, 7.0, 11.0)])
+def test_cost_by_hand(weights: tuple[float, float, float]) -> None:
     """Zero logits against half a map: p = 1/2 everywhere."""
-    matcher = HungarianMatcher(points=16, sampler=grid_sampler)
+    matcher = HungarianMatcher(*weights, points=16, sampler=grid_sampler)
     cost = matcher._cost(torch.tensor([[0.0, 0.0, 0.0, 0.0]]), torch.zeros(1, 4, 4), halves())
     dice = 1 - (2 * 4 + 1) / (8 + 8 + 1)  # 16 points, 8 in the target, sum(p t) = 4
-    expected = 2 * -0.25 + 5 * np.log(2) + 5 * dice
+    expected = weights[0] * -0.25 + weights[1] * np.log(2) + weights[2] * dice
     assert cost.tolist() == [[pytest.approx(expected, abs=1e-5)] * 2]
 
 

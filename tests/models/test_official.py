@@ -213,3 +213,39 @@ def test_other_content_is_refused(tmp_path):
         read_state_dict(tmp_path / "nothing.pkl")
     with pytest.raises(FileNotFoundError):
         read_state_dict(tmp_path / "nothing.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ({1: torch.zeros(2)}, "the entry 1 has no name"),
+        ({"a": torch.zeros(2, dtype=torch.complex64)}, "'a' is a complex or sparse tensor"),
+        ({"a": torch.eye(2).to_sparse()}, "'a' is a complex or sparse tensor"),
+    ],
+)
+def test_entries_that_are_no_weights_are_named(tmp_path, content, says):
+    torch.save(content, tmp_path / "weights.pth")
+    with pytest.raises(CheckpointError, match=rf"weights\.pth: {says}"):
+        read_state_dict(tmp_path / "weights.pth")
+
+
+def test_weights_that_are_not_finite_are_named(model, state):
+    state[f"{PIXELS}mask_features.bias"][3] = float("nan")
+    with pytest.raises(CheckpointError, match=rf"1 with NaN or infinity: {PIXELS}mask_features.bias$"):
+        load_official(model, state)
+
+
+def test_the_reason_is_short_and_never_advises_to_read_an_unsafe_file(state, tmp_path, recwarn):
+    path = tmp_path / "weights.pth"
+    torch.save(state, path)
+    whole = path.read_bytes()
+    for content, reason in (
+        (b"hello this is text\n", "damaged, or no checkpoint at all"),
+        (b"", "it ends too early"),
+        (whole[: len(whole) // 2], "PytorchStreamReader failed reading zip archive: failed finding [a-z ]*"),
+        (pickle.dumps({"a": Hostile()}, protocol=4), r"Unsupported operand \d+"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match=rf"weights\.pth: not a readable checkpoint \({reason}\)$"):
+            read_state_dict(path)
+    assert not recwarn

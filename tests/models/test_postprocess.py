@@ -106,6 +106,26 @@ def test_panoptic_rejects_what_is_mostly_covered() -> None:
     assert half.ids[:, 3].tolist() == [1, 1, 2, 2]
 
 
+def test_panoptic_weighs_all_that_a_query_wins_but_keeps_what_lies_in_its_mask() -> None:
+    """Query 0 loses half of its mask to query 1, and wins twice as much where nobody's mask is."""
+    output = predictions([0, 2], [slice(0, 2), slice(1, 2)])
+    output.mask_logits[0, 0, 2:], output.mask_logits[0, 1, 1] = -1.0, 9.0
+    result = panoptic_inference(output, *SQUARE, things={0})[0]
+    assert result.ids[:, 0].tolist() == [1, 2, 0, 0]
+
+
+def test_the_edges_of_masks_and_of_confidence() -> None:
+    """A probability of one half is inside a panoptic mask and outside an instance's; a query that is as sure
+    as the threshold is not sure enough."""
+    output = predictions([0], [slice(0, 1)])
+    output.mask_logits[0, 0, 1] = 0.0
+    assert panoptic_inference(output, *SQUARE, things={0})[0].ids[:, 0].tolist() == [1, 1, 0, 0]
+    instance = instance_inference(output, *SQUARE, top=1)[0]
+    assert instance.masks[0, :, 0].tolist() == [True, False, False, False]
+    score = output.class_logits.softmax(-1).max().item()
+    assert panoptic_inference(output, *SQUARE, things={0}, object_threshold=score)[0].segments == []
+
+
 def test_panoptic_of_nothing() -> None:
     result = panoptic_inference(predictions([3, 3], [slice(0, 2), slice(2, 4)]), *SQUARE, things={0})[0]
     assert result.segments == [] and result.ids.tolist() == [[0] * 4] * 4

@@ -147,3 +147,16 @@ def test_unknown_names_are_answered_with_near_ones():
         preset("mask2former_r50_ade20k", variant="paper")
     with pytest.raises(SpecError, match="nearest: decoder.num_queries"):
         build("mask2former_r50_ade20k", device="meta", decoder__num_query=7)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "num_classes", "backbone.width", "pixel_decoder.heads", "pixel_decoder.norm_groups", "decoder.dim",
+        "decoder.heads", "decoder.num_queries", "loss.points", "decoder.high_resolution.selection.fraction",
+    ],
+)  # fmt: skip
+def test_sizes_must_be_positive(path):
+    name = path.rsplit(".", 1)[-1]
+    with pytest.raises(SpecError, match=f": {name} must be at least 1, not 0"):
+        preset("faseg_r50_ade20k").override({path: 0})

@@ -113,3 +113,22 @@ def test_plain_form_is_json_and_comes_back():
 def test_paths_and_parts():
     assert list(paths(Car())) == ["front", "front.radius", "spare", "doors", "colour", "name"]
     assert parts(Wheel) == {"round": Round, "square": Square}
+
+
+def test_numbers_below_their_least_value_are_refused():
+    @dataclass(frozen=True, kw_only=True)
+    class Train(Spec):
+        part: ClassVar[str] = "train_of_cars"
+        least: ClassVar[dict[str, int]] = {"cars": 1, "spares": 0, "seats": 1}
+        cars: int = 1
+        spares: int = 0
+        seats: tuple[int, ...] | None = None
+
+    assert Train(cars=3) == override(Train(), {"cars": 3})
+    with pytest.raises(SpecError, match="^train_of_cars: cars must be at least 1, not 0$"):
+        override(Train(), {"cars": 0})
+    with pytest.raises(SpecError, match="spares must be at least 0, not -2"):
+        Train(spares=-2)
+    assert Train(seats=(1, 2)).seats == (1, 2)
+    with pytest.raises(SpecError, match=r"seats must be at least 1, not \(4, 0\)"):
+        Train(seats=(4, 0))

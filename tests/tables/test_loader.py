@@ -179,6 +179,13 @@ MISTAKES = [
         "must be a number, not '1 %'",
     ),
     ("row = 1\n", "row = 3\n", "row = ", "reason[1].row", "there is no row 3; rows count from 1 to 2"),
+    (
+        "[[claim]]",
+        '[[reason]]\nrow = 1\ncolumn = "params"\ntext = "again"\n[[claim]]',
+        "[[reason]]",
+        "reason[2]",
+        "a second reason for row 1, column 'params'",
+    ),
     ('value = "1,273"', 'value = "-"', "value = ", "claim[1].value", "must be a number"),
 ]
 

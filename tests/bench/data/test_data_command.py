@@ -93,6 +93,16 @@ def test_verify_collects_all_faults(root, capsys):
     assert "3 faults" in printed and "label map of 96x60" in printed and "000002.png: truncated" in printed
 
 
+def test_verify_goes_on_where_a_later_split_is_missing(root, capsys):
+    with pytest.raises(UserError, match="2 faults in camvid: .*000002.png: truncated"):
+        run("verify", "--dataset", "camvid", "--root", root, "--subset")
+    printed = capsys.readouterr().out
+    assert "camvid train: 4 samples" in printed and ", 1 fault, 0 skipped" in printed
+    assert f"  dataset camvid: no folder {root}/test/images: expected ROOT/" in printed
+    with pytest.raises(UserError, match=f"^dataset camvid: no folder {root}/nothing/train/images"):
+        run("verify", "--dataset", "camvid", "--root", root / "nothing")
+
+
 def test_the_checksum_of_verify_covers_the_content(root):
     clean = verify(open_dataset("camvid", root, "val"))
     assert verify(open_dataset("camvid", root, "val")).checksum == clean.checksum

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -235,6 +237,18 @@ def test_truncated_jpeg_and_empty_and_foreign_files(copy):
             open_dataset("camvid", root)[1]
 
 
+def test_a_header_that_claims_too_many_pixels(copy):
+    root = copy("camvid")
+    path = root / IMAGES["camvid"]
+    data = bytearray(path.read_bytes())
+    data[16:24] = struct.pack(">II", 30000, 30000)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    path.write_bytes(data)
+    with pytest.raises(UserError, match="not an image .*900000000 pixels") as caught:
+        open_dataset("camvid", root)[1]
+    assert str(caught.value).startswith(str(path))
+
+
 def test_nothing_readable_left(copy):
     root = copy("camvid")
     for path in (root / "train" / "images").iterdir():
@@ -299,8 +313,9 @@ def test_a_failed_export_leaves_nothing(tmp_path, monkeypatch):
         return original(self, index)
 
     monkeypatch.setattr(type(embedded), "__getitem__", fail_late)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space left") as caught:
         export(embedded, "camvid", tmp_path / "out")
+    assert caught.value.filename == str(tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
 
 

@@ -36,6 +36,7 @@ class Attention(nn.Module):
 def norms():
     return nn.Sequential(
         nn.Conv2d(3, 8, 3, stride=2), nn.BatchNorm2d(8), nn.GroupNorm(2, 8), nn.BatchNorm2d(8, affine=False),
+        nn.BatchNorm2d(8, track_running_stats=False),  # with the statistics of the batch, like layer norm
         nn.GroupNorm(4, 8, affine=False), nn.InstanceNorm2d(8, affine=True), nn.LayerNorm(7),
         nn.LayerNorm(7, elementwise_affine=False), nn.AdaptiveAvgPool2d(1),
     )  # fmt: skip

@@ -39,6 +39,32 @@ def test_a_released_product_and_sum_counts_nothing_but_the_layers_around_it_do()
     assert our_count(Aggregation(), *inputs, protocol=EXACT).total == 3 * 16 * 16 + 3 * 50 * 16
 
 
+class Weighting(nn.Module):
+    """A weighted sum of vectors, in one of the ways to write it."""
+
+    def __init__(self, form):
+        super().__init__()
+        self.form = form
+
+    def forward(self, a, b):
+        return self.form(a, b)
+
+
+@pytest.mark.parametrize("form", [
+    torch.matmul,
+    lambda a, b: torch.mm(a, b),
+    lambda a, b: torch.mv(a, b[:, 0]),
+    lambda a, b: torch.bmm(a[None], b[None]),
+    lambda a, b: torch.baddbmm(a.new_zeros(1, 3, 7), a[None], b[None]),
+    lambda a, b: torch.einsum("qn,nc->qc", a, b),
+])  # fmt: skip
+def test_every_product_of_such_a_module_counts_nothing(form):
+    inputs = torch.zeros(3, 5), torch.zeros(5, 7)
+    assert our_count(Weighting(form), *inputs, protocol=EXACT).total in (3 * 5, 3 * 5 * 7)
+    released = Protocol(name="test", elementwise={Weighting: "a product and a sum"})
+    assert our_count(Weighting(form), *inputs, protocol=released).total == 0
+
+
 class Unseen(nn.Module):
     """What the papers' tool had no handle for."""
 
