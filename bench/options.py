@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import UserError, nearest
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
     from bench.data.base import DatasetInfo, SegmentationDataset
@@ -70,6 +71,27 @@ def add_weights_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def positive(text: str) -> int:
+    """The type of an option that counts something."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not positive")
+    return value
+
+
+def chosen_device(name: str | None) -> torch.device:
+    """The device that --device names; by default CUDA where there is one. Raises UserError."""
+    import torch
+
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except RuntimeError as error:
+        raise UserError(f"--device {name!r}: expected cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"--device {name!r}: there are {torch.cuda.device_count()} CUDA devices here")
+    return device
+
+
 def open_data(args: argparse.Namespace, split: str | None = None, **options: object) -> SegmentationDataset:
     """The dataset that `add_data_options` describes. Raises UserError."""
     from bench.data import open_dataset
@@ -92,6 +114,8 @@ def chosen_models(args: argparse.Namespace, dataset: str | None = None) -> list[
     `dataset` chooses among the presets of a table's row. Raises UserError or SpecError, naming what is wrong.
     """
     if args.table is not None:
+        if args.variant is not None:
+            raise UserError("--variant needs --preset; each row of a table says its own")
         choices = _rows(args.table, args.row, dataset)
     elif args.preset is not None:
         choices = [ModelChoice(args.preset, _preset(args.preset, args.variant), _dataset_of(args.preset))]
@@ -145,11 +169,12 @@ def weighted_model(args: argparse.Namespace, classes: int | None = None) -> tupl
         spec = chosen_model(args, getattr(args, "dataset", None)).spec
         path = args.weights
     else:
-        if args.preset or args.table or args.changes:
-            raise UserError("--run brings its own model; leave out --preset, --table and --set")
+        if args.preset or args.table or args.row or args.variant or args.changes:
+            unused = "--preset, --table, --row, --variant and --set"
+            raise UserError(f"--run brings its own model; leave out {unused}")
         spec, path = run_model(args.folder), args.folder / "checkpoint.pt"
     if classes is not None and spec.num_classes != classes:
-        raise UserError(f"the model has {spec.num_classes} classes, the data {classes}")
+        raise UserError(f"the model has {spec.num_classes} classes, {args.dataset} has {classes}")
     model = spec.build()
     if path is None:
         return model, "weights: random (no --weights, no --run): the result means nothing"

@@ -18,7 +18,7 @@ def register(subparsers) -> None:  # noqa: ANN001
     parser.add_argument(
         "--multi-scale", action="store_true", help="mean of six scales, each with its mirror image"
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="only the first N images")
+    parser.add_argument("--limit", type=options.positive, metavar="N", help="only the first N images")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--device", help="default: cuda where there is one, else cpu")
     parser.set_defaults(run=run)
@@ -26,7 +26,6 @@ def register(subparsers) -> None:  # noqa: ANN001
 
 def run(args: argparse.Namespace) -> int:
     """Prints the scores."""
-    import torch
     from tqdm import tqdm
 
     from bench.evaluate import semantic_scores
@@ -38,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     print(words, file=sys.stderr)
     shown = Subset(data, args.limit) if args.limit else data
     test = test_recipe(args.dataset, model.spec)
-    device = torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = options.chosen_device(args.device)
     scores = semantic_scores(
         model.to(device), shown, test.multi_scale() if args.multi_scale else test,
         progress=lambda samples: tqdm(samples, "eval", len(shown), disable=not sys.stderr.isatty()),

@@ -29,7 +29,6 @@ def register(subparsers) -> None:  # noqa: ANN001
 
 def run(args: argparse.Namespace) -> int:
     """Writes two files an image and prints their names."""
-    import torch
 
     from bench.data.pairs import read_image
     from bench.predict import predict_file
@@ -40,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     info = options.classes_of(args)
     model, words = options.weighted_model(args, info.num_classes)
     print(words)
-    device = torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = options.chosen_device(args.device)
     model = model.to(device).eval()
     test = test_recipe(info.name, model.spec)
     for image in args.images:

@@ -93,7 +93,7 @@ def _train(
 
     model = _model_spec(args, choice, training.info.num_classes)
     spec = _train_spec(args, model)
-    device = torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = options.chosen_device(args.device)
     test = test_recipe(args.dataset, model)
     print(f"{choice.label} on {args.dataset}, {spec.steps} steps of {spec.batch} images, seed {spec.seed}")
     print(f"run folder: {out}; test images: {len(evaluation)} of {evaluation.split!r}")
@@ -132,6 +132,8 @@ def _model_spec(args: argparse.Namespace, choice: ModelChoice, classes: int) -> 
         spec = spec.override({"num_classes": classes})
     if spec.num_classes != choice.spec.num_classes:
         print(f"classes: {classes}, as {args.dataset} has (the preset: {choice.spec.num_classes})")
+    if spec.num_classes < classes:
+        raise UserError(f"num_classes = {spec.num_classes}, but {args.dataset} has {classes} classes")
     if args.mini:
         spec = shrink(spec).override(changes)
     return spec.override({"backbone.weights": str(args.backbone_weights)}) if args.backbone_weights else spec

@@ -7,6 +7,7 @@ Read with `weights_only=True`: nothing in a checkpoint is ever executed.
 import io
 import pickle
 import random
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,8 @@ def load_model(path: Path, model: nn.Module) -> int:
 
 def is_checkpoint(path: Path) -> bool:
     """Whether the file is a checkpoint of a run, rather than weights from elsewhere."""
+    if not zipfile.is_zipfile(path):  # as torch writes them; spares other formats a useless attempt
+        return False
     try:
         read_checkpoint(path)
     except UserError:

@@ -168,9 +168,16 @@ def test_unreadable_files_are_named_or_skipped_and_counted(trained, camvid, caps
         (["eval", "--run", "nowhere", "--dataset", "embedded"], "not the folder of a run"),
         (
             ["eval", "--preset", "faseg_r50_ade20k", "--dataset", "embedded"],
-            "the model has 150 classes, the data 12",
+            "the model has 150 classes, embedded has 12",
         ),
         (["predict", "--preset", "faseg_r50_ade20k", "nowhere.jpg"], "nowhere.jpg"),
+        (["train", *MODEL, *EMBEDDED, "--device", "gpu"], "--device 'gpu': expected cpu, cuda"),
+        (["train", *MODEL, *EMBEDDED, "--device", "cuda:99"], "CUDA devices here"),
+        (["train", *MODEL, *EMBEDDED, "--set", "num_classes=5"], "num_classes = 5, but embedded has 12"),
+        (
+            ["train", "--table", "faseg/4", "--row", "4", "--variant", "paper", "--dataset", "embedded"],
+            "--variant needs --preset",
+        ),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line(arguments, message, capsys, tmp_path, monkeypatch):
