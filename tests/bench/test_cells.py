@@ -1,6 +1,8 @@
 """Which number fills which cell, and where it comes from."""
 
 import dataclasses
+import subprocess
+import sys
 from decimal import Decimal
 
 import pytest
@@ -149,6 +151,23 @@ def test_the_variant_of_a_row_is_built_and_in_its_command(record):
     assert cells.row_spec(record.row(4), "ade20k").decoder.queries.initial == "background"
     command = cells._measure_command(row, record.column("params"))
     assert command == "python -m bench measure faseg_r50_ade20k --variant paper"
+
+
+def test_all_code_that_a_count_depends_on_is_in_its_key():
+    """Every module of this repository that counting imports, but the names of packages and of errors."""
+    program = """
+import sys, pathlib
+import bench.protocol.flops, bench.protocol.params
+files = {getattr(module, "__file__", None) for module in list(sys.modules.values())} - {None}
+root = pathlib.Path(bench.__file__).parent.parent
+print(*(pathlib.Path(f).relative_to(root).as_posix() for f in files if pathlib.Path(f).is_relative_to(root)))
+"""
+    found = subprocess.run([sys.executable, "-c", program], cwd=bench_root(), capture_output=True, text=True)
+    files = set(found.stdout.split())
+    assert {"bench/protocol/rules.py", "models/decoder.py", "ops/deformable.py"} <= files, found.stderr
+    assert {f for f in files if not f.startswith(tuple(f"{part}/" for part in cells.COUNTED_CODE))} == {
+        "bench/__init__.py"
+    }
 
 
 def test_the_real_counts_of_faseg_table_4():

@@ -118,6 +118,15 @@ def test_the_markdown_explains_what_differs(record, results):
     assert "Mask2Former's own sinusoidal positional encodings" in text
 
 
+def test_the_markdown_has_the_counts_in_full(record, results):
+    lines = markdown(record, results).partition("## Counts in full")[2].splitlines()
+    columns = (r"\#P (M)", "params/all-v1"), (r"\#F (G)", "flops/fvcore-v1"), (r"\#F (G)", "flops/exact-v1")
+    assert "|  | " + " | ".join(f"{label}<br>`{protocol}`" for label, protocol in columns) + " |" in lines
+    assert "| Mask2Former | 43.988247 | 70.769 | 71.265 |" in lines
+    note = "Published cells are compared with the protocol named first."
+    assert rf"{note} \#F (G): one image of 512x512." in lines
+
+
 def test_operators_that_a_count_lacks_are_listed(record, results):
     assert "lacks" not in markdown(record, results)
     short = [*results[:-1], dataclasses.replace(results[-1], uncounted={"aten::fft": 2})]

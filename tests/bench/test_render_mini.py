@@ -47,6 +47,8 @@ def test_every_row_must_beat_the_untrained_and_the_majority_score(record, mini):
     assert f"{said}: yes, with every seed." in section(record, mini)
     mini["rows"][2]["scores"][1] = 7.0
     assert f"{said}: no, only 3 of 4." in section(record, mini)
+    mini["rows"][1]["untrained"][2] = 21.0  # as good as the worst seed after training
+    assert f"{said}: no, only 2 of 4." in section(record, mini)
 
 
 def test_one_seed_says_nothing_about_differences(record, mini):

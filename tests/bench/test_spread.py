@@ -32,6 +32,12 @@ def test_a_common_shift_of_a_seed_does_not_count_as_spread():
     assert found.told
 
 
+def test_equal_rows_do_not_differ():
+    found = difference([11.0, 31.0, 21.0], [11.0, 31.0, 21.0])
+    assert (found.mean, found.deviation, found.low, found.high) == (0.0, 0.0, 0.0, 0.0)
+    assert not found.told
+
+
 def test_one_seed_has_no_spread():
     found = difference([50.0], [49.0])
     assert (found.mean, found.deviation, found.low, found.high, found.told) == (1.0, None, None, None, False)

@@ -187,6 +187,38 @@ MISTAKES = [
         "a second reason for row 1, column 'params'",
     ),
     ('value = "1,273"', 'value = "-"', "value = ", "claim[1].value", "must be a number"),
+    (
+        'where = "Section 1"\ncolumn = "params"',
+        'where = "Section 1"\ncolumn = "parms"',
+        "column = ",
+        "claim[1].column",
+        "unknown column 'parms'; nearest: params",
+    ),
+    (
+        'row = 1\ncolumn = "params"',
+        'row = 1\ncolumn = "parms"',
+        "column = ",
+        "reason[1].column",
+        "unknown column 'parms'; nearest: params",
+    ),
+    ("minus = 1", "minus = 0", "minus = ", "claim[1].minus", "there is no row 0; rows count from 1 to 2"),
+    (
+        'miou = "47.2" }',
+        'miou = "47.2" }\nprinted_delta = { muou = "+0.4" }',
+        "printed_delta = ",
+        "row[1].printed_delta.muou",
+        "unknown column 'muou'; nearest: miou",
+    ),
+    *(
+        (
+            "tolerance = { relative = 0.01 }",
+            f"size = {size}",
+            "size = ",
+            "column[1].size",
+            f"must be [height, width], not {size}",
+        )
+        for size in ("[512]", "[512, 0]", "[512, 512.5]")
+    ),
 ]
 
 

@@ -56,6 +56,14 @@ CASES = {
         ),  # fmt: skip
         (IMAGE,),
     ),
+    "convolutions of lines": (
+        nn.Sequential(nn.Conv1d(16, 6, 3, groups=2), nn.ConvTranspose1d(6, 5, 4, stride=3)),
+        (torch.zeros(2, 16, 9),),
+    ),
+    "convolutions of volumes": (
+        nn.Sequential(nn.Conv3d(4, 6, 3, groups=2), nn.ConvTranspose3d(6, 5, 2, stride=2)),
+        (torch.zeros(1, 4, 5, 6, 7),),
+    ),
     "normalisation": (norms(), (IMAGE,)),
     "interpolation": (
         Call(
