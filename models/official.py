@@ -237,17 +237,18 @@ def _compare(ours: State, names: Mapping[str, str], theirs: State, origin: str) 
     wanted = {names[key]: tuple(tensor.shape) for key, tensor in ours.items()}
     problems = []
     if missing := [k for k in wanted if k not in theirs]:
-        problems.append(f"{len(missing)} missing: {_some(missing)}")
+        problems.append(f"{len(missing)} missing: {some(missing)}")
     if extra := [k for k in theirs if k not in wanted]:
-        problems.append(f"{len(extra)} unexpected: {_some(extra)}")
+        problems.append(f"{len(extra)} unexpected: {some(extra)}")
     if wrong := [k for k, shape in wanted.items() if k in theirs and tuple(theirs[k].shape) != shape]:
         shapes = [f"{k} {list(theirs[k].shape)} for {list(wanted[k])}" for k in wrong]
-        problems.append(f"{len(wrong)} of another shape: {_some(shapes)}")
+        problems.append(f"{len(wrong)} of another shape: {some(shapes)}")
     if odd := [k for k in wanted if k in theirs and not torch.isfinite(theirs[k]).all()]:
-        problems.append(f"{len(odd)} with NaN or infinity: {_some(odd)}")
+        problems.append(f"{len(odd)} with NaN or infinity: {some(odd)}")
     if problems:
         raise CheckpointError(f"{origin} does not fit the model: " + "; ".join(problems))
 
 
-def _some(names: list[str], count: int = 5) -> str:
+def some(names: list[str], count: int = 5) -> str:
+    """The first of `names` for a message, and how many more there are."""
     return ", ".join(names[:count]) + (f", and {len(names) - count} more" if len(names) > count else "")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor, nn
 
-from models.official import CheckpointError, read_state_dict
+from models.official import CheckpointError, read_state_dict, some
 
 COUNTER = "num_batches_tracked"
 """BatchNorm's step counter: frozen layers have none, old files lack it."""
@@ -53,11 +53,7 @@ def assign(module: nn.Module, state: Mapping[str, Tensor], source: str, absent: 
             key for key, value in state.items() if key in own and not value.isfinite().all()
         ],
     }
-    found = [f"{len(keys)} {what}: {_some(keys)}" for what, keys in problems.items() if keys]
+    found = [f"{len(keys)} {what}: {some(keys)}" for what, keys in problems.items() if keys]
     if found:
         raise CheckpointError(f"{source} does not fit {type(module).__name__}: {'; '.join(found)}")
     module.load_state_dict(state, strict=False)
-
-
-def _some(keys: list[str]) -> str:
-    return ", ".join(keys[:4]) + (", ..." if len(keys) > 4 else "")
