@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from models.backbones import BackboneSpec
-from models.decoder import DecoderSpec
+from models.decoders import DecoderSpec
+from models.inference import InferenceSpec, MaskClassificationSpec
 from models.losses import MaskLossSpec
 from models.official import OfficialLayout, State, rename
 from models.outputs import SegmentationOutput
@@ -32,6 +33,7 @@ class Mask2FormerSpec(Spec):
     pixel_decoder: PixelDecoderSpec = field(default_factory=MSDeformAttnSpec)
     decoder: DecoderSpec = field(default_factory=DecoderSpec)
     loss: MaskLossSpec = field(default_factory=MaskLossSpec)
+    inference: InferenceSpec = field(default_factory=MaskClassificationSpec)
     num_classes: int
 
     def build(self, device: str | torch.device = "cpu") -> Mask2Former:
@@ -49,9 +51,12 @@ class Mask2Former(nn.Module):
 
     Attributes:
         spec: what it was built from.
+        inference: what turns its output into results.
+        size_divisor: height and width of its images must be multiples of this.
     """
 
-    official: ClassVar[OfficialLayout]
+    official: ClassVar[tuple[OfficialLayout, ...]]
+    size_divisor: ClassVar[int] = 32
 
     def __init__(self, spec: Mask2FormerSpec) -> None:
         super().__init__()
@@ -59,7 +64,7 @@ class Mask2Former(nn.Module):
             raise SpecError(
                 f"pixel_decoder.dim {spec.pixel_decoder.dim} and decoder.dim {spec.decoder.dim} must be equal"
             )
-        self.spec = spec
+        self.spec, self.inference = spec, spec.inference.build()
         strides = spec.decoder.strides
         self.backbone = spec.backbone.build()
         self.pixel_decoder = spec.pixel_decoder.build(
@@ -71,7 +76,7 @@ class Mask2Former(nn.Module):
         """Normalised images [B, 3, H, W] to class logits [B, Q, K + 1] and mask logits [B, Q, H / 4, W / 4].
 
         Raises:
-            ValueError: H or W is not a multiple of 32 (`models.postprocess.pad_to_multiple` pads).
+            ValueError: H or W is not a multiple of 32 (`models.inference.pad_to_multiple` pads).
         """
         if images.shape[-2] % 32 or images.shape[-1] % 32:
             raise ValueError(
@@ -155,7 +160,7 @@ def _current_layout(state: State) -> State:
     return current
 
 
-Mask2Former.official = OfficialLayout(
+RELEASED = OfficialLayout(
     names=_official_names,
     ignored=(
         r"criterion\.empty_weight",
@@ -165,3 +170,4 @@ Mask2Former.official = OfficialLayout(
     ),
     rewrite=_current_layout,
 )
+Mask2Former.official = (RELEASED,)

@@ -34,12 +34,19 @@ class OfficialLayout:
     Attributes:
         names: gives the released name of each entry of our model's state dict.
         ignored: patterns of released entries that hold no weights of the model (constants, index tables).
-        rewrite: brings older released layouts to the current one.
+        rewrite: brings older released layouts, or another library's, to the one of `names`.
+        restore: the inverse of `rewrite`, for another library's layout.
+        recognised_by: pattern of an entry that only this layout has; of a system's layouts the first one that
+            recognises an entry reads the checkpoint, else the first of all.
+        name: what `to_official` calls it.
     """
 
     names: Callable[[nn.Module], dict[str, str]]
     ignored: tuple[str, ...] = ()
     rewrite: Callable[[State], State] = dict
+    restore: Callable[[State], State] = dict
+    recognised_by: str = ""
+    name: str = "released"
 
 
 @dataclass(frozen=True)
@@ -64,9 +71,9 @@ def load_official(model: nn.Module, source: Mapping[str, Any] | str | Path) -> L
             unsafe file.
         OSError: the file cannot be opened.
     """
-    layout = _layout(model)
     origin = "the state dict" if isinstance(source, Mapping) else str(source)
     state = _tensors(_unwrap(source), origin) if isinstance(source, Mapping) else read_state_dict(source)
+    layout = _recognise(model, state)
     state = layout.rewrite(state)
     ignored = sorted(k for k in state if any(re.fullmatch(p, k) for p in layout.ignored))
     for key in ignored:
@@ -81,10 +88,20 @@ def load_official(model: nn.Module, source: Mapping[str, Any] | str | Path) -> L
     return LoadReport(len(renamed), sum(t.numel() for t in renamed.values()), tuple(ignored))
 
 
-def to_official(model: nn.Module) -> State:
-    """The model's state dict under the released names, without the constants of a released file."""
-    names = _layout(model).names(model)
-    return {names[key]: tensor for key, tensor in model.state_dict().items()}
+def to_official(model: nn.Module, layout: str = "released") -> State:
+    """The model's state dict under the names of a layout, without the constants of a released file.
+
+    Args:
+        layout: "released" for the authors' own, or that of a library that carries the model ("huggingface").
+
+    Raises:
+        CheckpointError: the system has no such layout.
+    """
+    layouts = {candidate.name: candidate for candidate in _layouts(model)}
+    if layout not in layouts:
+        raise CheckpointError(f"{type(model).__name__} has no layout {layout!r}: {', '.join(layouts)}")
+    names = layouts[layout].names(model)
+    return layouts[layout].restore({names[key]: tensor for key, tensor in model.state_dict().items()})
 
 
 def rename(keys: Iterable[str], rules: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -201,11 +218,19 @@ class _PlainUnpickler(pickle.Unpickler):
         return super().find_class(module.replace("numpy.core.", "numpy._core."), name)
 
 
-def _layout(model: nn.Module) -> OfficialLayout:
-    layout = getattr(model, "official", None)
-    if not isinstance(layout, OfficialLayout):
+def _layouts(model: nn.Module) -> tuple[OfficialLayout, ...]:
+    layouts = getattr(model, "official", ())
+    if not layouts:
         raise CheckpointError(f"{type(model).__name__} has no released checkpoint layout")
-    return layout
+    return layouts
+
+
+def _recognise(model: nn.Module, state: State) -> OfficialLayout:
+    layouts = _layouts(model)
+    for layout in layouts:
+        if layout.recognised_by and any(re.fullmatch(layout.recognised_by, key) for key in state):
+            return layout
+    return layouts[0]
 
 
 def _unwrap(content: Mapping[str, Any]) -> Mapping[str, Any]:

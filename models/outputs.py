@@ -24,7 +24,19 @@ class SegmentationOutput:
     auxiliary: list[SegmentationOutput] = field(default_factory=list)
 
 
+@dataclass
+class BoxOutput(SegmentationOutput):
+    """Of models that also predict a box for each query (DETR and Deformable DETR).
+
+    Attributes:
+        boxes: [B, Q, 4], (centre x, centre y, width, height) in [0, 1] of the image.
+    """
+
+    boxes: Tensor = None  # type: ignore[assignment]
+
+
 torch.export.register_dataclass(SegmentationOutput)  # so that whole models can be exported
+torch.export.register_dataclass(BoxOutput)
 
 
 @dataclass
@@ -34,14 +46,18 @@ class MaskTarget:
     Attributes:
         labels: [N] int64 class of each segment, 0 <= label < K.
         masks: [N, H, W] bool or uint8, at the size of the padded batch. N may be 0.
+        boxes: [N, 4] float (centre x, centre y, width, height) in [0, 1] of the image, or None: the boxes
+            around the masks.
     """
 
     labels: Tensor
     masks: Tensor
+    boxes: Tensor | None = None
 
     def to(self, device: object, non_blocking: bool = False) -> MaskTarget:
         """A copy on another device."""
         return MaskTarget(
             self.labels.to(device, non_blocking=non_blocking),  # type: ignore[call-overload]
             self.masks.to(device, non_blocking=non_blocking),  # type: ignore[call-overload]
+            None if self.boxes is None else self.boxes.to(device, non_blocking=non_blocking),  # type: ignore[call-overload]
         )

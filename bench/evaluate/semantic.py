@@ -10,7 +10,7 @@ from bench.data.base import Sample, SegmentationDataset
 from bench.data.resize import test_resize
 from bench.data.transforms import normalise
 from bench.evaluate.miou import mean_iou
-from models.postprocess import pad_to_multiple, semantic_inference
+from models.inference import pad_to_multiple, semantic_inference
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import torch
 from bench.protocol.rules import PROTOCOLS
 from bench.protocol.summary import FlopCount, summarise
 from bench.protocol.tape import Recorder, Tape, record
-from models.postprocess import pad_to_multiple, semantic_inference
+from models.inference import pad_to_multiple, semantic_inference
 from models.spec import Spec, SpecError, nearest
 
 STRIDE = 32

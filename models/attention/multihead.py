@@ -15,13 +15,14 @@ class MultiheadAttention(nn.Module):
     """Scaled dot-product attention with projections; parameters are named and shaped as in torch.nn's.
 
     Without scores it runs `scaled_dot_product_attention`; with them, or without keys, the explicit product.
+    `dropout` falls on the scores in training; those handed out are without it.
     """
 
-    def __init__(self, dim: int, heads: int) -> None:
+    def __init__(self, dim: int, heads: int, dropout: float = 0.0) -> None:
         super().__init__()
         if dim % heads:
             raise SpecError(f"attention: {dim} channels cannot be split among {heads} heads")
-        self.heads = heads
+        self.heads, self.dropout = heads, dropout
         self.in_proj_weight = nn.Parameter(torch.empty(3 * dim, dim))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * dim))
         self.out_proj = nn.Linear(dim, dim)
@@ -57,11 +58,13 @@ class MultiheadAttention(nn.Module):
         mask = None if forbidden is None else forbidden[:, None]
         mean = None
         if scores is None and k.shape[2]:
-            output = F.scaled_dot_product_attention(q, k, v, attn_mask=None if mask is None else ~mask)
+            allowed, dropout = None if mask is None else ~mask, self.dropout if self.training else 0.0
+            output = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, dropout_p=dropout)
         else:
             logits = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
             attention = _softmax(logits, mask)
-            output = attention.to(v.dtype) @ v
+            dropped = F.dropout(attention, self.dropout, self.training)
+            output = dropped.to(v.dtype) @ v
             if scores is not None:
                 mean = (attention if scores == "masked" else logits.softmax(-1)).mean(dim=1)
         return self.out_proj(output.transpose(1, 2).flatten(2)), mean

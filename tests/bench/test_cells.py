@@ -165,7 +165,8 @@ print(*(pathlib.Path(f).relative_to(root).as_posix() for f in files if pathlib.P
     found = subprocess.run([sys.executable, "-c", program], cwd=bench_root(), capture_output=True, text=True)
     floors = ("ops/", "models/", "tables/", "bench/")  # an environment may lie in the repository's folder too
     files = {file for file in found.stdout.split() if file.startswith(floors)}
-    assert {"bench/protocol/rules.py", "models/decoder.py", "ops/deformable.py"} <= files, found.stderr
+    decoder = "models/decoders/round_robin.py"
+    assert {"bench/protocol/rules.py", decoder, "ops/deformable.py"} <= files, found.stderr
     assert {f for f in files if not f.startswith(tuple(f"{part}/" for part in cells.COUNTED_CODE))} == {
         "bench/__init__.py"
     }

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from models import SpecError, build, decoder, preset
+from models import SpecError, build, preset
 from models.attention import HighResolutionCrossAttention, MaskedAttention
+from models.decoders import round_robin as decoder
 
 SMALL = {
     "backbone": {"part": "resnet", "layers": [1, 1, 1, 1], "block": "basic", "width": 16, "norm": "batch"},

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from models.outputs import SegmentationOutput
-from models.postprocess import (
+from models.inference import (
     Segment,
     instance_inference,
     pad_to_multiple,
     panoptic_inference,
     semantic_inference,
 )
+from models.outputs import SegmentationOutput
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "postprocess.npz"
 GOLDEN_SIZES = ((96, 128), (92, 125), (59, 80))

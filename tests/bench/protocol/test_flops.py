@@ -10,7 +10,7 @@ import models
 from bench.protocol import flops
 from bench.protocol.rules import FVCORE
 from bench.protocol.summary import summarise
-from models.postprocess import semantic_inference
+from models.inference import semantic_inference
 from models.spec import SpecError, override
 from tests.bench.protocol.oracle import fvcore_count
 

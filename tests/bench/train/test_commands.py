@@ -10,7 +10,7 @@ from PIL import Image
 from bench.cli import main
 from bench.data import open_dataset
 from bench.options import model_changes, parse_change, train_changes
-from models.postprocess import pad_to_multiple
+from models.inference import pad_to_multiple
 
 MODEL = ["--preset", "mask2former_r50_ade20k", "--mini"]
 EMBEDDED = ["--dataset", "embedded", "--overfit", "1"]

@@ -14,8 +14,9 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.attention import Context, CrossAttentionSpec, Level, MaskedAttentionSpec, MultiheadAttention
+from models.attention import Context, CrossAttentionSpec, Level, MaskedAttentionSpec
 from models.heads import MaskHead
+from models.layers import FeedForward, SelfAttention
 from models.outputs import SegmentationOutput
 from models.positions import PositionSpec
 from models.queries import LearnableQueriesSpec, PositionalQuerySpec, QueryPositions
@@ -71,36 +72,6 @@ class DecoderSpec(Spec):
         if not self.schedule:
             raise SpecError("decoder.schedule is empty: name the stride of each block's level")
         return RoundRobinDecoder(self, mask_dim, num_classes)
-
-
-class FeedForward(nn.Module):
-    """norm(x + W2 ReLU(W1 x))."""
-
-    def __init__(self, dim: int, hidden: int) -> None:
-        super().__init__()
-        self.linear1, self.linear2, self.norm = (
-            nn.Linear(dim, hidden),
-            nn.Linear(hidden, dim),
-            nn.LayerNorm(dim),
-        )
-        nn.init.xavier_uniform_(self.linear1.weight)
-        nn.init.xavier_uniform_(self.linear2.weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.norm(x + self.linear2(F.relu(self.linear1(x))))
-
-
-class SelfAttention(nn.Module):
-    """norm(x + attention among the queries), with positions [B or 1, Q, C] on queries and keys."""
-
-    def __init__(self, dim: int, heads: int) -> None:
-        super().__init__()
-        self.attention = MultiheadAttention(dim, heads)
-        self.norm = nn.LayerNorm(dim)
-
-    def forward(self, x: Tensor, positions: Tensor) -> Tensor:
-        placed = x + positions
-        return self.norm(x + self.attention(placed, placed, x)[0])
 
 
 class DecoderBlock(nn.Module):

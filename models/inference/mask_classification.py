@@ -1,65 +1,64 @@
-"""From predictions to semantic, panoptic and instance results.
-
-Mask2Former's released inference, after MaskFormer (section 3.4).
-
-Sizes are (height, width). An image of `image_size` is padded at the right and the bottom to `padded_size`, on
-which the model runs; results have `output_size`, usually that of the file before any resizing.
-"""
+"""Inference of mask classification, as released with Mask2Former, after MaskFormer (section 3.4)."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from models.inference.base import (
+    Frame,
+    Inference,
+    InferenceSpec,
+    Instances,
+    Panoptic,
+    Segment,
+    Size,
+    Task,
+    crop_and_resize,
+    resize,
+)
 from models.outputs import SegmentationOutput
 
-Size = tuple[int, int]
+
+@dataclass(frozen=True, kw_only=True)
+class MaskClassificationSpec(InferenceSpec):
+    """Thresholds as in `panoptic_inference`, `top` as in `instance_inference`, `masks_first` as in
+    `semantic_inference`; the defaults are the released Mask2Former's."""
+
+    part: ClassVar[str] = "mask_classification"
+    least: ClassVar[dict[str, int]] = {"top": 1}
+    object_threshold: float = 0.8
+    overlap_threshold: float = 0.8
+    top: int = 100
+    masks_first: bool = False
+
+    def build(self) -> MaskClassification:
+        return MaskClassification(self)
 
 
-@dataclass(frozen=True)
-class Segment:
-    """One segment of a panoptic map: its id there (from 1), its class, and whether that is a thing."""
+class MaskClassification(Inference):
+    """Every task from one kind of output."""
 
-    id: int
-    label: int
-    is_thing: bool
+    tasks: tuple[Task, ...] = ("semantic", "panoptic", "instance")
 
+    def __init__(self, spec: MaskClassificationSpec) -> None:
+        self.spec = spec
 
-@dataclass(frozen=True)
-class Panoptic:
-    """A panoptic map [H, W] int32 (0: nothing) and its segments in the order of their ids."""
+    def semantic(self, output: SegmentationOutput, frame: Frame) -> Tensor:
+        return semantic_inference(output, *frame, masks_first=self.spec.masks_first)
 
-    ids: Tensor
-    segments: list[Segment]
+    def panoptic(self, output: SegmentationOutput, frame: Frame, things: Collection[int]) -> list[Panoptic]:
+        thresholds = self.spec.object_threshold, self.spec.overlap_threshold
+        return panoptic_inference(output, *frame, things, *thresholds)
 
-
-@dataclass(frozen=True)
-class Instances:
-    """Masks [N, H, W] bool, labels [N] int64 and scores [N] in [0, 1], in no particular order."""
-
-    masks: Tensor
-    labels: Tensor
-    scores: Tensor
-
-
-def pad_to_multiple(images: Tensor, multiple: int = 32) -> Tensor:
-    """Zeros (the mean colour, after normalisation) right of and below [..., H, W] up to multiples."""
-    height, width = images.shape[-2:]
-    return F.pad(images, (0, -width % multiple, 0, -height % multiple))
-
-
-def resize(maps: Tensor, size: Size) -> Tensor:
-    """Bilinear resize of [B, C, h, w], corners not aligned."""
-    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
-
-
-def crop_and_resize(maps: Tensor, image_size: Size, output_size: Size) -> Tensor:
-    """Maps [B, C, H, W] at the padded size, without the padding, at `output_size`."""
-    return resize(maps[..., : image_size[0], : image_size[1]], output_size)
+    def instances(
+        self, output: SegmentationOutput, frame: Frame, things: Collection[int] | None = None
+    ) -> list[Instances]:
+        return instance_inference(output, *frame, self.spec.top, things)
 
 
 def full_masks(mask_logits: Tensor, padded_size: Size, image_size: Size, output_size: Size) -> Tensor:
