@@ -24,11 +24,14 @@ class MLP(nn.Module):
 
 
 class MaskHead(nn.Module):
-    """Class and mask of each query (Mask2Former, 3.1): a linear layer, and an MLP's dot with the pixels."""
+    """Class and mask of each query (Mask2Former, 3.1): a linear layer, and an MLP's dot with the pixels.
 
-    def __init__(self, dim: int, mask_dim: int, num_classes: int) -> None:
+    Without `norm` the queries come normalised.
+    """
+
+    def __init__(self, dim: int, mask_dim: int, num_classes: int, norm: bool = True) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(dim)
+        self.norm = nn.LayerNorm(dim) if norm else nn.Identity()
         self.classes = nn.Linear(dim, num_classes + 1)
         self.mask_embedding = MLP(dim, dim, mask_dim, 3)
 

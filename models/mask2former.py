@@ -6,7 +6,6 @@ each predict a class and a mask (section 3). FASeg is the same assembly with oth
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -15,9 +14,11 @@ from torch import Tensor, nn
 
 from models.backbones import BackboneSpec
 from models.decoders import DecoderSpec
+from models.detectron2 import PIXELS, PREDICTOR, detectron2_layout
+from models.huggingface.mask2former import HUGGINGFACE
 from models.inference import InferenceSpec, MaskClassificationSpec
 from models.losses import MaskLossSpec
-from models.official import OfficialLayout, State, rename
+from models.official import OfficialLayout
 from models.outputs import SegmentationOutput
 from models.pixel_decoders import MSDeformAttnSpec, PixelDecoderSpec
 from models.spec import Spec, SpecError
@@ -86,26 +87,24 @@ class Mask2Former(nn.Module):
         return self.decoder(pixels.features, pixels.positions, pixels.mask_features)
 
 
-_HEAD = "sem_seg_head."
-_PIXELS, _QUERIES = _HEAD + "pixel_decoder.", _HEAD + "predictor."
 _ENCODER_LAYER = r"pixel_decoder\.encoder\.layers\.(\d+)\."
 _BLOCK = r"decoder\.blocks\.(\d+)\."
 _STRIDES = (32, 16, 8, 4)  # the released code numbers levels in this order
 
 _RULES = (
     *(
-        (rf"pixel_decoder\.projections\.{s}\.(.+)", rf"{_PIXELS}input_proj.{i}.\1")
+        (rf"pixel_decoder\.projections\.{s}\.(.+)", rf"{PIXELS}input_proj.{i}.\1")
         for i, s in enumerate(_STRIDES)
     ),
     *(
-        (rf"pixel_decoder\.positions\.convolutions\.{s}\.(.+)", rf"{_PIXELS}pos_linear.{i}.\1")
+        (rf"pixel_decoder\.positions\.convolutions\.{s}\.(.+)", rf"{PIXELS}pos_linear.{i}.\1")
         for i, s in enumerate(_STRIDES)
     ),
-    (r"pixel_decoder\.encoder\.level_embedding", f"{_PIXELS}transformer.level_embed"),
+    (r"pixel_decoder\.encoder\.level_embedding", f"{PIXELS}transformer.level_embed"),
     *(
         (
             rf"{_ENCODER_LAYER}attention\.{ours}\.(.+)",
-            rf"{_PIXELS}transformer.encoder.layers.\1.self_attn.{theirs}.\2",
+            rf"{PIXELS}transformer.encoder.layers.\1.self_attn.{theirs}.\2",
         )
         for ours, theirs in (
             ("sampling_offsets", "sampling_offsets"),
@@ -114,60 +113,32 @@ _RULES = (
             ("output_projection", "output_proj"),
         )
     ),
-    (rf"{_ENCODER_LAYER}((?:norm|linear)\d\..+)", rf"{_PIXELS}transformer.encoder.layers.\1.\2"),
-    (r"pixel_decoder\.lateral\.0\.(.+)", rf"{_PIXELS}adapter_1.\1"),
-    (r"pixel_decoder\.lateral\.1\.(.+)", rf"{_PIXELS}adapter_1.norm.\1"),
-    (r"pixel_decoder\.output\.0\.(.+)", rf"{_PIXELS}layer_1.\1"),
-    (r"pixel_decoder\.output\.1\.(.+)", rf"{_PIXELS}layer_1.norm.\1"),
-    (r"pixel_decoder\.mask_features\.(.+)", rf"{_PIXELS}mask_features.\1"),
-    (r"decoder\.content\.weight", f"{_QUERIES}query_feat.weight"),
-    (r"decoder\.queries\.embedding\.weight", f"{_QUERIES}query_embed.weight"),
-    (r"decoder\.queries\.project\.(.+)", rf"{_QUERIES}adapt_pos2d.\1"),
-    (r"decoder\.level_embedding\.weight", f"{_QUERIES}level_embed.weight"),
+    (rf"{_ENCODER_LAYER}((?:norm|linear)\d\..+)", rf"{PIXELS}transformer.encoder.layers.\1.\2"),
+    (r"pixel_decoder\.lateral\.0\.(.+)", rf"{PIXELS}adapter_1.\1"),
+    (r"pixel_decoder\.lateral\.1\.(.+)", rf"{PIXELS}adapter_1.norm.\1"),
+    (r"pixel_decoder\.output\.0\.(.+)", rf"{PIXELS}layer_1.\1"),
+    (r"pixel_decoder\.output\.1\.(.+)", rf"{PIXELS}layer_1.norm.\1"),
+    (r"pixel_decoder\.mask_features\.(.+)", rf"{PIXELS}mask_features.\1"),
+    (r"decoder\.content\.weight", f"{PREDICTOR}query_feat.weight"),
+    (r"decoder\.queries\.embedding\.weight", f"{PREDICTOR}query_embed.weight"),
+    (r"decoder\.queries\.project\.(.+)", rf"{PREDICTOR}adapt_pos2d.\1"),
+    (r"decoder\.level_embedding\.weight", f"{PREDICTOR}level_embed.weight"),
     (
         rf"{_BLOCK}cross\.attention\.(.+)",
-        rf"{_QUERIES}transformer_cross_attention_layers.\1.multihead_attn.\2",
+        rf"{PREDICTOR}transformer_cross_attention_layers.\1.multihead_attn.\2",
     ),
-    (rf"{_BLOCK}cross\.norm\.(.+)", rf"{_QUERIES}transformer_cross_attention_layers.\1.norm.\2"),
+    (rf"{_BLOCK}cross\.norm\.(.+)", rf"{PREDICTOR}transformer_cross_attention_layers.\1.norm.\2"),
     (
         rf"{_BLOCK}self_attention\.attention\.(.+)",
-        rf"{_QUERIES}transformer_self_attention_layers.\1.self_attn.\2",
+        rf"{PREDICTOR}transformer_self_attention_layers.\1.self_attn.\2",
     ),
-    (rf"{_BLOCK}self_attention\.norm\.(.+)", rf"{_QUERIES}transformer_self_attention_layers.\1.norm.\2"),
-    (rf"{_BLOCK}feed_forward\.(.+)", rf"{_QUERIES}transformer_ffn_layers.\1.\2"),
-    (r"decoder\.head\.norm\.(.+)", rf"{_QUERIES}decoder_norm.\1"),
-    (r"decoder\.head\.classes\.(.+)", rf"{_QUERIES}class_embed.\1"),
-    (r"decoder\.head\.mask_embedding\.(.+)", rf"{_QUERIES}mask_embed.\1"),
+    (rf"{_BLOCK}self_attention\.norm\.(.+)", rf"{PREDICTOR}transformer_self_attention_layers.\1.norm.\2"),
+    (rf"{_BLOCK}feed_forward\.(.+)", rf"{PREDICTOR}transformer_ffn_layers.\1.\2"),
+    (r"decoder\.head\.norm\.(.+)", rf"{PREDICTOR}decoder_norm.\1"),
+    (r"decoder\.head\.classes\.(.+)", rf"{PREDICTOR}class_embed.\1"),
+    (r"decoder\.head\.mask_embedding\.(.+)", rf"{PREDICTOR}mask_embed.\1"),
 )
 
 
-def _official_names(model: nn.Module) -> dict[str, str]:
-    state = model.state_dict()
-    backbone = {}
-    for key in state:
-        if key.startswith("backbone."):
-            backbone[key] = "backbone." + model.backbone.official_key(key.removeprefix("backbone."))
-    return backbone | rename(state.keys() - backbone.keys(), _RULES)
-
-
-def _current_layout(state: State) -> State:
-    """Older checkpoints hold the pixel decoder directly in the head, and call the content queries static."""
-    current = {}
-    for key, tensor in state.items():
-        if key.startswith(_HEAD) and not key.startswith((_PIXELS, _QUERIES)):
-            key = _PIXELS + key.removeprefix(_HEAD)
-        current[re.sub(r"(predictor\.)static_query\b", r"\1query_feat", key)] = tensor
-    return current
-
-
-RELEASED = OfficialLayout(
-    names=_official_names,
-    ignored=(
-        r"criterion\.empty_weight",
-        r"pixel_mean|pixel_std",
-        r"backbone\..*\.relative_position_index",
-        r"backbone\..*\.attn_mask",
-    ),
-    rewrite=_current_layout,
-)
-Mask2Former.official = (RELEASED,)
+RELEASED = detectron2_layout(_RULES)
+Mask2Former.official = (RELEASED, HUGGINGFACE)

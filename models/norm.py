@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Norm = Literal["frozen", "batch", "group"]
-"""frozen: fixed statistics and affine terms; batch: trainable BatchNorm; group: GroupNorm (small batches)."""
+Norm = Literal["frozen", "eval", "batch", "group"]
+"""frozen: fixed statistics and affine terms; eval: the same, a BatchNorm whose affine terms are
+parameters that do not train; batch: trainable BatchNorm; group: GroupNorm (small batches)."""
 
 
 class FrozenBatchNorm2d(nn.Module):
@@ -50,13 +51,39 @@ class FrozenBatchNorm2d(nn.Module):
         return f"{self.channels}, eps={self.eps}"
 
 
+class EvalBatchNorm2d(nn.BatchNorm2d):
+    """BatchNorm in evaluation mode whatever the model's mode, without gradients for its affine terms.
+
+    As in mmdetection (`norm_eval=True`, `requires_grad=False`); released files hold all its entries.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        eps: float = 1e-5,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(channels, eps=eps, device=device, dtype=dtype)
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> EvalBatchNorm2d:
+        return super().train(False)
+
+
 def norm_layer(kind: Norm) -> Callable[..., nn.Module]:
     """The constructor `layer(channels, device=None, dtype=None)` of a kind of normalisation.
 
     Raises:
         ValueError: unknown kind.
     """
-    layers = {"frozen": FrozenBatchNorm2d, "batch": nn.BatchNorm2d, "group": _group_norm}
+    layers = {
+        "frozen": FrozenBatchNorm2d,
+        "eval": EvalBatchNorm2d,
+        "batch": nn.BatchNorm2d,
+        "group": _group_norm,
+    }
     if kind not in layers:
         raise ValueError(f"unknown norm {kind!r}: one of {', '.join(layers)}")
     return layers[kind]

@@ -28,11 +28,34 @@ class SegmentationOutput:
 class BoxOutput(SegmentationOutput):
     """Of models that also predict a box for each query (DETR and Deformable DETR).
 
+    Their auxiliary outputs, and all outputs of a model without a mask head, have `mask_logits` None.
+
     Attributes:
         boxes: [B, Q, 4], (centre x, centre y, width, height) in [0, 1] of the image.
+        class_ids: [K] int64, the column of `class_logits` of each class, where a model numbers its columns
+            otherwise (DETR on COCO panoptic); None: column k is class k.
+        sigmoid: one sigmoid a class [B, Q, K] without "no object", not a softmax over [B, Q, K + 1].
     """
 
     boxes: Tensor = None  # type: ignore[assignment]
+    class_ids: Tensor | None = None
+    sigmoid: bool = False
+
+    def probabilities(self) -> Tensor:
+        """[B, Q, K]: of each class; columns that stand for no class are left out."""
+        scores = self.class_logits.sigmoid() if self.sigmoid else self.class_logits.softmax(-1)[..., :-1]
+        return scores if self.class_ids is None else scores[..., self.class_ids]
+
+    def best(self) -> tuple[Tensor, Tensor]:
+        """Of each query the highest probability [B, Q] and its class [B, Q], -1 where that is none."""
+        if self.sigmoid:
+            return self.probabilities().max(-1)
+        scores, columns = self.class_logits.softmax(-1).max(-1)
+        width = self.class_logits.shape[-1]
+        known = torch.arange(width - 1, device=columns.device) if self.class_ids is None else self.class_ids
+        classes = torch.full((width,), -1, dtype=torch.int64, device=columns.device)
+        classes[known] = torch.arange(len(known), device=columns.device)
+        return scores, classes[columns]
 
 
 torch.export.register_dataclass(SegmentationOutput)  # so that whole models can be exported

@@ -29,6 +29,23 @@ def sample_points(maps: Tensor, points: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def sample_rows(maps: Tensor, rows: Tensor, points: Tensor) -> Tensor:
+    """Values of `maps[rows]` at the points of each row; no map is copied if every one of them is wanted.
+
+    Args:
+        maps: [N, H, W] float.
+        rows: [M] int64, all different.
+        points: [M, P, 2].
+
+    Returns:
+        [M, P], without gradient.
+    """
+    if len(rows) < len(maps):
+        return sample_points(maps[rows][:, None], points).squeeze(1)
+    return sample_points(maps[:, None], points[rows.argsort()]).squeeze(1)[rows]
+
+
+@torch.no_grad()
 def uncertain_points(
     logits: Tensor, points: int, oversample: float, importance: float, sampler: Sampler = uniform_points
 ) -> Tensor:

@@ -46,27 +46,43 @@ class SinusoidalSpec(PositionSpec):
 
 
 class SinusoidalPositions(PositionEncoding):
-    """Half of the channels for the row, half for the column; sine, cosine in turn; positions up to 2 pi."""
+    """Half of the channels for the row, half for the column; sine, cosine in turn; positions up to 2 pi.
 
-    def __init__(self, dim: int, temperature: float = 10000.0) -> None:
+    `offset` is added to rows and columns, which count from 1 (0 in DETR, -0.5 in Deformable DETR).
+    """
+
+    def __init__(self, dim: int, temperature: float = 10000.0, offset: float = 0.0) -> None:
         super().__init__()
-        self.dim, self.temperature = dim, temperature
+        self.dim, self.temperature, self.offset = dim, temperature, offset
 
-    def forward(self, feature: Tensor, stride: int = 0) -> Tensor:
+    def forward(self, feature: Tensor, stride: int = 0, padding: Tensor | None = None) -> Tensor:
+        """Feature [B, C, H, W] to [1, C, H, W]; with `padding` [B, H, W] bool, True where it is not image,
+        to [B, C, H, W], where rows and columns of the image alone are counted."""
         height, width = feature.shape[-2:]
+        if padding is not None:
+            valid = ~padding
+            y, x = valid.cumsum(1, dtype=torch.float32), valid.cumsum(2, dtype=torch.float32)
+            rows = self._code(y, y[:, -1:])
+            columns = self._code(x, x[:, :, -1:])
+            return torch.cat((rows, columns), dim=-1).permute(0, 3, 1, 2).to(feature.dtype)
         rows = self._axis(height, feature).t()[None, :, :, None].expand(1, -1, height, width)
         columns = self._axis(width, feature).t()[None, :, None, :].expand(1, -1, height, width)
         return torch.cat((rows, columns), dim=1)
 
     def _axis(self, length: int, like: Tensor) -> Tensor:
         """[length, dim / 2]; the pixels are counted from 1, the last lies at 2 pi."""
-        half = self.dim // 2
         position = torch.arange(1, length + 1, dtype=torch.float32, device=like.device)
-        position = position / (length + 1e-6) * (2 * math.pi)
-        index = torch.arange(half, dtype=torch.float32, device=like.device)
+        return self._code(position, length).to(like.dtype)
+
+    def _code(self, position: Tensor, last: Tensor | int) -> Tensor:
+        """Positions [...], counted from 1 to `last`, to [..., dim / 2]."""
+        position = position + self.offset if self.offset else position
+        position = position / (last + 1e-6) * (2 * math.pi)
+        half = self.dim // 2
+        index = torch.arange(half, dtype=torch.float32, device=position.device)
         period = self.temperature ** (2 * torch.div(index, 2, rounding_mode="floor") / half)
-        angle = position[:, None] / period
-        return torch.stack((angle[:, 0::2].sin(), angle[:, 1::2].cos()), dim=2).flatten(1).to(like.dtype)
+        angle = position[..., None] / period
+        return torch.stack((angle[..., 0::2].sin(), angle[..., 1::2].cos()), dim=-1).flatten(-2)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,11 +2,13 @@
 
 from ops.backend import BackendError, active_backend
 from ops.deformable import ms_deform_attn, ms_deform_attn_multiply_adds, ms_deform_attn_reference
+from ops.points import ms_deform_attn_points
 
 __all__ = [
     "BackendError",
     "active_backend",
     "ms_deform_attn",
     "ms_deform_attn_multiply_adds",
+    "ms_deform_attn_points",
     "ms_deform_attn_reference",
 ]

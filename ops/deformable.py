@@ -37,7 +37,7 @@ def ms_deform_attn(value: Tensor, shapes: Shapes, locations: Tensor, weights: Te
     Raises:
         ValueError: tensors whose shapes or dtypes do not fit together.
     """
-    _check(value, shapes, locations, weights)
+    check(value, shapes, locations, weights)
     flat = [size for shape in shapes for size in shape]
     return torch.ops.maskbench.ms_deform_attn(value, flat, locations, weights)
 
@@ -150,7 +150,8 @@ def _pairs(flat: Sequence[int]) -> list[tuple[int, int]]:
     return list(zip(flat[::2], flat[1::2], strict=True))
 
 
-def _check(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> None:
+def check(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> None:
+    """Raises ValueError where shapes or dtypes do not fit together; arguments as of `ms_deform_attn`."""
     if value.ndim != 4 or locations.ndim != 6 or weights.ndim != 5:
         raise ValueError(
             "ms_deform_attn: expected value [B, S, M, D], locations [B, Q, M, L, P, 2], weights "

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.attention.multihead import MultiheadAttention
@@ -20,8 +23,8 @@ class CrossAttentionSpec(Spec):
 
     score_stride: ClassVar[int | None] = None
 
-    def build(self, dim: int, heads: int) -> CrossAttention:
-        """The policy as a module with its own weights."""
+    def build(self, dim: int, heads: int, dropout: float = 0.0) -> CrossAttention:
+        """The policy as a module with its own weights; `dropout` falls on its scores and on what it adds."""
         raise NotImplementedError
 
 
@@ -34,12 +37,36 @@ class Level:
         positions: [B or 1, N, C] their positional encodings K_p.
         size: (height, width), N = height * width.
         stride: of the level in the image.
+        parts: the levels whose pixels it has, if it joins several; then size is (1, N), stride that of the
+            first.
     """
 
     tokens: Tensor
     positions: Tensor
     size: tuple[int, int]
     stride: int
+    parts: tuple[Level, ...] = ()
+
+    def centres(self) -> Tensor:
+        """Centres (x, y) of its pixels [N, 2], in pixels of the image."""
+        if self.parts:
+            return torch.cat([part.centres() for part in self.parts])
+        options = {"dtype": torch.float32, "device": self.tokens.device}
+        y, x = (torch.arange(length, **options) + 0.5 for length in self.size)
+        grid = torch.stack((x.expand(*self.size), y[:, None].expand(*self.size)), dim=-1)
+        return grid.flatten(0, 1) * self.stride
+
+    def extent(self) -> tuple[int, int]:
+        """(width, height) of the padded image, in its pixels."""
+        first = self.parts[0] if self.parts else self
+        return first.size[1] * first.stride, first.size[0] * first.stride
+
+
+def join(levels: Sequence[Level]) -> Level:
+    """One level with the pixels of all, one level after the other."""
+    tokens = torch.cat([level.tokens for level in levels], dim=1)
+    positions = torch.cat([level.positions for level in levels], dim=1)
+    return Level(tokens, positions, (1, tokens.shape[1]), levels[0].stride, tuple(levels))
 
 
 @dataclass
@@ -82,10 +109,19 @@ class CrossAttention(nn.Module):
 
     uses_mask: ClassVar[bool] = False
 
-    def __init__(self, dim: int, heads: int) -> None:
+    def __init__(self, dim: int, heads: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.attention = MultiheadAttention(dim, heads)
+        self.attention = self.attend_with(dim, heads, dropout)
         self.norm = nn.LayerNorm(dim)
+        self.dropout = dropout
+
+    def attend_with(self, dim: int, heads: int, dropout: float) -> nn.Module:
+        """What gathers from the level: multi-head attention, unless a policy has something else."""
+        return MultiheadAttention(dim, heads, dropout)
+
+    def residual(self, queries: Tensor, gathered: Tensor) -> Tensor:
+        """norm(queries + drop(gathered)), [B, Q, C]."""
+        return self.norm(queries + F.dropout(gathered, self.dropout, self.training))
 
     def forward(
         self,

@@ -22,8 +22,8 @@ class HRCASpec(CrossAttentionSpec):
     score_stride: int = 32  # type: ignore[misc]
     selection: SelectionSpec = field(default_factory=CellSelectionSpec)
 
-    def build(self, dim: int, heads: int) -> CrossAttention:
-        return HighResolutionCrossAttention(dim, heads, self.selection.build(), self.score_stride)
+    def build(self, dim: int, heads: int, dropout: float = 0.0) -> CrossAttention:
+        return HighResolutionCrossAttention(dim, heads, dropout, self.selection.build(), self.score_stride)
 
 
 class HighResolutionCrossAttention(CrossAttention):
@@ -34,8 +34,10 @@ class HighResolutionCrossAttention(CrossAttention):
     released code.
     """
 
-    def __init__(self, dim: int, heads: int, selection: Selection, score_stride: int) -> None:
-        super().__init__(dim, heads)
+    def __init__(
+        self, dim: int, heads: int, dropout: float, selection: Selection, score_stride: int
+    ) -> None:
+        super().__init__(dim, heads, dropout)
         self.selection, self.score_stride = selection, score_stride
 
     def forward(
@@ -53,7 +55,7 @@ class HighResolutionCrossAttention(CrossAttention):
         output, scores = self.attention(
             queries + query_positions, tokens + positions, tokens, scores="masked" if need_scores else None
         )
-        return Attended(self.norm(queries + output), scores, positions)
+        return Attended(self.residual(queries, output), scores, positions)
 
 
 def gather_tokens(tokens: Tensor, index: Tensor) -> Tensor:

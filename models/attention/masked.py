@@ -23,8 +23,8 @@ class MaskedAttentionSpec(CrossAttentionSpec):
     threshold: float = 0.5
     scores: Literal["masked", "unmasked"] = "masked"
 
-    def build(self, dim: int, heads: int) -> CrossAttention:
-        return MaskedAttention(dim, heads, self.threshold, self.scores)
+    def build(self, dim: int, heads: int, dropout: float = 0.0) -> CrossAttention:
+        return MaskedAttention(dim, heads, dropout, self.threshold, self.scores)
 
 
 class MaskedAttention(CrossAttention):
@@ -32,8 +32,10 @@ class MaskedAttention(CrossAttention):
 
     uses_mask = True
 
-    def __init__(self, dim: int, heads: int, threshold: float, scores: Literal["masked", "unmasked"]) -> None:
-        super().__init__(dim, heads)
+    def __init__(
+        self, dim: int, heads: int, dropout: float, threshold: float, scores: Literal["masked", "unmasked"]
+    ) -> None:
+        super().__init__(dim, heads, dropout)
         self.threshold, self.scores = threshold, scores
 
     def forward(
@@ -44,15 +46,23 @@ class MaskedAttention(CrossAttention):
         context: Context,
         need_scores: bool = False,
     ) -> Attended:
-        if context.probabilities is None:
-            raise ValueError("masked attention needs the masks predicted before")
-        forbidden = (context.probabilities.detach() < self.threshold).flatten(2)
-        forbidden = forbidden & ~forbidden.all(dim=-1, keepdim=True)
         output, scores = self.attention(
             queries + query_positions,
             level.tokens + level.positions,
             level.tokens,
-            forbidden,
+            forbidden_pixels(context, self.threshold),
             self.scores if need_scores else None,
         )
-        return Attended(self.norm(queries + output), scores, level.positions)
+        return Attended(self.residual(queries, output), scores, level.positions)
+
+
+def forbidden_pixels(context: Context, threshold: float) -> Tensor:
+    """[B, Q, N], True where a query's predicted mask stays below `threshold`; nowhere if it does everywhere.
+
+    Raises:
+        ValueError: there are no predicted masks.
+    """
+    if context.probabilities is None:
+        raise ValueError("masked attention needs the masks predicted before")
+    forbidden = (context.probabilities.detach() < threshold).flatten(2)
+    return forbidden & ~forbidden.all(dim=-1, keepdim=True)

@@ -57,6 +57,21 @@ class PixelSelectionSpec(SelectionSpec):
         return PixelSelection(self.fraction)
 
 
+@dataclass(frozen=True, kw_only=True)
+class RandomSelectionSpec(SelectionSpec):
+    """Random Omega (FASeg, Table 6): 1/`fraction` of the fine pixels, drawn anew for each image and call.
+
+    The scores are not looked at.
+    """
+
+    part: ClassVar[str] = "random"
+    least: ClassVar[dict[str, int]] = {"fraction": 1}
+    fraction: int = 32
+
+    def build(self) -> Selection:
+        return RandomSelection(self.fraction)
+
+
 @dataclass(frozen=True)
 class CellSelection:
     """Whole blocks of fine pixels under the coarse cells with the highest scores."""
@@ -84,6 +99,17 @@ class PixelSelection:
         maps = scores.unflatten(1, coarse)[:, None]
         upsampled = F.interpolate(maps, size=fine, mode="bilinear", align_corners=False).flatten(1)
         return _best(upsampled, fine[0] * fine[1] // self.fraction)
+
+
+@dataclass(frozen=True)
+class RandomSelection:
+    """Single fine pixels without replacement, from the device's global generator."""
+
+    fraction: int
+
+    def __call__(self, scores: Tensor, coarse: Size, fine: Size) -> Tensor:
+        pixels = fine[0] * fine[1]
+        return _best(torch.rand(scores.shape[0], pixels, device=scores.device), pixels // self.fraction)
 
 
 def _best(scores: Tensor, count: int) -> Tensor:

@@ -2,12 +2,15 @@
 
 from models.backbones.base import Backbone, BackboneSpec
 from models.backbones.generic import TimmBackbone, TimmSpec
+from models.backbones.pvt import PVTv2, PVTv2Spec
 from models.backbones.resnet import ResNet, ResNetSpec
 from models.backbones.swin import SwinSpec, SwinTransformer
 
 __all__ = [
     "Backbone",
     "BackboneSpec",
+    "PVTv2",
+    "PVTv2Spec",
     "ResNet",
     "ResNetSpec",
     "SwinSpec",

@@ -31,6 +31,11 @@ class Backbone(nn.Module):
         """The released checkpoints' name of a parameter or buffer of ours, both without "backbone."."""
         return name
 
+    @staticmethod
+    def mmdetection_key(name: str) -> str:
+        """The name in checkpoints of mmdetection's models (Panoptic SegFormer), both without "backbone."."""
+        return name
+
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneSpec(Spec):

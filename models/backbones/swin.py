@@ -19,6 +19,8 @@ from torch import Tensor, nn
 
 from models.backbones.base import LEVELS, Backbone, BackboneSpec
 from models.backbones.weights import load_weights
+from models.slices import ROWS, in_slices
+from models.spec import SpecError
 
 VARIANTS: dict[str, tuple[int, tuple[int, ...], tuple[int, ...], int]] = {
     # width, blocks per stage, heads per stage, window
@@ -48,11 +50,15 @@ class SwinSpec(BackboneSpec):
     depths: tuple[int, int, int, int] | None = None
     heads: tuple[int, int, int, int] | None = None
     window: int | None = None
+    outputs: tuple[str, ...] = LEVELS
+    """Feature maps that are given; the others have no output norm (detectors of mmdetection omit res2)."""
 
     def build(self) -> SwinTransformer:
+        if unknown := [name for name in self.outputs if name not in LEVELS]:
+            raise SpecError(f"swin has no output {unknown[0]!r}: choose from {', '.join(LEVELS)}")
         own = (self.width, self.depths, self.heads, self.window)
         shape = (value or default for value, default in zip(own, VARIANTS[self.variant], strict=True))
-        backbone = SwinTransformer(*shape, self.drop_path)
+        backbone = SwinTransformer(*shape, self.drop_path, self.outputs)
         if self.weights:
             output_norms = tuple(f"norm{i}." for i in range(4))
             load_weights(backbone, self.weights, _from_timm, unused=("head.", "norm."), absent=output_norms)
@@ -64,7 +70,13 @@ class SwinTransformer(Backbone):
     """
 
     def __init__(
-        self, width: int, depths: tuple[int, ...], heads: tuple[int, ...], window: int, drop_path: float
+        self,
+        width: int,
+        depths: tuple[int, ...],
+        heads: tuple[int, ...],
+        window: int,
+        drop_path: float,
+        outputs: tuple[str, ...] = LEVELS,
     ) -> None:
         super().__init__()
         self.patch_embed = PatchEmbed(width)
@@ -75,8 +87,9 @@ class SwinTransformer(Backbone):
             dim, first = width * 2**i, sum(depths[:i])
             stage = Stage(dim, count, window, rates[first : first + depth], downsample=i < len(depths) - 1)
             self.layers.append(stage)
-            self.add_module(f"norm{i}", nn.LayerNorm(dim))
-            self.channels[level] = dim
+            if level in outputs:
+                self.add_module(f"norm{i}", nn.LayerNorm(dim))
+                self.channels[level] = dim
         self.apply(_init)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
@@ -84,7 +97,8 @@ class SwinTransformer(Backbone):
         features = {}
         for i, (level, stage) in enumerate(zip(LEVELS, self.layers, strict=True)):
             x = stage(x)
-            features[level] = getattr(self, f"norm{i}")(x).permute(0, 3, 1, 2).contiguous()
+            if level in self.channels:
+                features[level] = getattr(self, f"norm{i}")(x).permute(0, 3, 1, 2).contiguous()
             if stage.downsample is not None:
                 x = stage.downsample(x)
         return features
@@ -151,7 +165,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
         x = x + self.drop_path(self._attend(self.norm1(x), positions, mask))
-        return x + self.drop_path(self.mlp(self.norm2(x)))
+        transformed = in_slices(lambda tokens: self.mlp(self.norm2(tokens)), x.flatten(0, -2))
+        return x + self.drop_path(transformed.view(x.shape))
 
     def _attend(self, x: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
         batch, height, width, _ = x.shape
@@ -159,7 +174,9 @@ class Block(nn.Module):
         padded = x.shape[1:3]
         if self.shift:
             x = x.roll((-self.shift, -self.shift), (1, 2))
-        windows = self.attn(partition(x, self.window), positions, mask if self.shift else None)
+        windows, masks = partition(x, self.window), mask.repeat(batch, 1, 1) if self.shift else None
+        rows = max(1, ROWS // self.window**2)
+        windows = in_slices(lambda w, m: self.attn(w, positions, m), windows, masks, rows=rows)
         x = merge(windows, self.window, batch, *padded)
         if self.shift:
             x = x.roll((self.shift, self.shift), (1, 2))
@@ -177,14 +194,15 @@ class WindowAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, positions: Tensor, mask: Tensor | None) -> Tensor:
-        """Windows [B * W, N, C], rows of the bias table [N, N], additive mask [W, N, N] or None."""
+        """Windows [W, N, C], rows of the bias table [N, N], additive masks [W, N, N] or None."""
         count, tokens, dim = x.shape
         q, k, v = self.qkv(x).view(count, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         bias = self.relative_position_bias_table[positions.flatten()]
-        scores = (q * self.scale) @ k.transpose(-2, -1) + bias.view(tokens, tokens, -1).permute(2, 0, 1)
+        bias = bias.view(1, tokens, tokens, -1).permute(0, 3, 1, 2)
         if mask is not None:
-            scores = (scores.unflatten(0, (-1, len(mask))) + mask[:, None]).flatten(0, 1)
-        return self.proj((scores.softmax(-1) @ v).transpose(1, 2).reshape(count, tokens, dim))
+            bias = bias + mask[:, None]
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.expand(count, -1, -1, -1))
+        return self.proj(attended.transpose(1, 2).reshape(count, tokens, dim))
 
 
 def partition(x: Tensor, window: int) -> Tensor:

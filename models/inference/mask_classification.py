@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -35,6 +35,9 @@ class MaskClassificationSpec(InferenceSpec):
     overlap_threshold: float = 0.8
     top: int = 100
     masks_first: bool = False
+    pixels: Literal["inside", "won"] = "inside"
+    """What a panoptic segment consists of: the pixels it won inside its own mask, or all that it won (the
+    released MaskFormer)."""
 
     def build(self) -> MaskClassification:
         return MaskClassification(self)
@@ -53,7 +56,7 @@ class MaskClassification(Inference):
 
     def panoptic(self, output: SegmentationOutput, frame: Frame, things: Collection[int]) -> list[Panoptic]:
         thresholds = self.spec.object_threshold, self.spec.overlap_threshold
-        return panoptic_inference(output, *frame, things, *thresholds)
+        return panoptic_inference(output, *frame, things, *thresholds, self.spec.pixels)
 
     def instances(
         self, output: SegmentationOutput, frame: Frame, things: Collection[int] | None = None
@@ -105,6 +108,7 @@ def panoptic_inference(
     things: Collection[int],
     object_threshold: float = 0.8,
     overlap_threshold: float = 0.8,
+    pixels: Literal["inside", "won"] = "inside",
 ) -> list[Panoptic]:
     """Panoptic maps, one for each image.
 
@@ -117,12 +121,13 @@ def panoptic_inference(
         object_threshold: a query takes part if its best class is not "no object" and has a probability above
             this.
         overlap_threshold: smallest ratio of pixels won to pixels in the mask.
+        pixels: whether a segment keeps only those inside its mask.
     """
     masks = full_masks(output.mask_logits, padded_size, image_size, output_size).sigmoid()
     scores, labels = output.class_logits.softmax(-1).max(-1)
     keep = (labels != output.class_logits.shape[-1] - 1) & (scores > object_threshold)
     return [
-        _merge(scores[i, kept], labels[i, kept], masks[i, kept], frozenset(things), overlap_threshold)
+        _merge(scores[i, kept], labels[i, kept], masks[i, kept], frozenset(things), overlap_threshold, pixels)
         for i, kept in enumerate(keep)
     ]
 
@@ -150,7 +155,12 @@ def instance_inference(
 
 
 def _merge(
-    scores: Tensor, labels: Tensor, masks: Tensor, things: frozenset[int], overlap_threshold: float
+    scores: Tensor,
+    labels: Tensor,
+    masks: Tensor,
+    things: frozenset[int],
+    overlap_threshold: float,
+    pixels: Literal["inside", "won"],
 ) -> Panoptic:
     """Scores [N], labels [N] and mask probabilities [N, H, W] of the confident queries to one map."""
     ids = torch.zeros(masks.shape[1:], dtype=torch.int32, device=masks.device)
@@ -161,9 +171,9 @@ def _merge(
     stuff: dict[int, int] = {}
     for query, label in enumerate(labels.tolist()):
         won, inside = winner == query, masks[query] >= 0.5
-        kept = won & inside
+        kept = won & inside if pixels == "inside" else won
         won_area, area, kept_area = torch.stack([won.sum(), inside.sum(), kept.sum()]).tolist()
-        if not kept_area or won_area / area < overlap_threshold:
+        if not kept_area or not area or won_area / area < overlap_threshold:
             continue
         if label in stuff:
             ids[kept] = stuff[label]

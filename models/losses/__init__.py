@@ -1,5 +1,13 @@
 """What each system is trained with: a criterion a file."""
 
-from models.losses.mask import MaskCriterion, MaskLossSpec, NonFiniteError, count_masks
+from models.losses.mask import MaskCriterion, MaskLossSpec, NonFiniteError, maskformer_loss
+from models.losses.panoptic_segformer import PanopticSegFormerCriterion, PanopticSegFormerLossSpec
 
-__all__ = ["MaskCriterion", "MaskLossSpec", "NonFiniteError", "count_masks"]
+__all__ = [
+    "MaskCriterion",
+    "MaskLossSpec",
+    "NonFiniteError",
+    "PanopticSegFormerCriterion",
+    "PanopticSegFormerLossSpec",
+    "maskformer_loss",
+]

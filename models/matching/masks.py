@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
+from models.mask_terms import BCESpec, MaskTermSpec
+from models.matching.base import Match, NonFiniteError, assign
 from models.outputs import MaskTarget
 from models.points import Sampler, sample_points, uniform_points
 
-Match = tuple[Tensor, Tensor]
-"""Query indices (ascending) and the target index of each, int64 [min(Q, N)] on the predictions' device."""
+__all__ = ["HungarianMatcher", "Match", "NonFiniteError", "Where"]
 
-
-class NonFiniteError(FloatingPointError):
-    """A tensor that must be finite holds NaN or infinity; the message names it."""
+Where = Literal["points", "masks"]
+"""Where predicted and true masks are compared: at random points, or at every pixel."""
 
 
 class HungarianMatcher(nn.Module):
     """Cheapest one-to-one assignment of queries to targets, image by image.
 
-    cost = -class_weight * p(class) + mask_weight * BCE + dice_weight * dice, with
-    dice = 1 - (2 sum(p t) + 1) / (sum(p) + sum(t) + 1),
+    cost = -class_weight * p(class) + mask_weight * term + dice_weight * dice, with
+    dice = 1 - (2 sum(p t) + 1) / (sum(p) + sum(t) + 1).
 
-    BCE (mean) and dice over one set of `points` uniform points an image, shared by all its pairs. Targets
-    are sampled bilinearly, so they are soft at borders. Mask2Former, section 3.3, and its released matcher.
+    At "points", term (mean) and dice are over one set of `points` uniform points an image, shared by all its
+    pairs; targets are sampled bilinearly, so they are soft at borders (Mask2Former, section 3.3, and its
+    released matcher). On "masks" they are over all pixels of the prediction, to whose size the targets are
+    brought by nearest neighbours (MaskFormer's released matcher).
     """
 
     def __init__(
@@ -37,11 +39,15 @@ class HungarianMatcher(nn.Module):
         dice_weight: float = 5.0,
         points: int = 12544,
         sampler: Sampler = uniform_points,
+        where: Where = "points",
+        term: MaskTermSpec | None = None,
     ) -> None:
         super().__init__()
         self.class_weight, self.mask_weight, self.dice_weight = class_weight, mask_weight, dice_weight
         self.points = points
         self.sampler = sampler
+        self.term = term or BCESpec()
+        self._values = {"points": self._at_points, "masks": _on_masks}[where]
 
     @torch.no_grad()
     def forward(
@@ -63,41 +69,36 @@ class HungarianMatcher(nn.Module):
                 self._cost(classes.float(), masks.float(), target)
                 for classes, masks, target in zip(class_logits, mask_logits, targets, strict=True)
             ]
-        matrices = _to_host(costs)
-        matches = []
-        for image, matrix in enumerate(matrices):
-            if not bool(matrix.isfinite().all()):
-                tensors = class_logits[image], mask_logits[image], targets[image].masks
-                raise NonFiniteError(_blame(f"{name}, image {image}", *tensors))
-            rows, columns = linear_sum_assignment(matrix.numpy())
-            pair = torch.stack([torch.from_numpy(rows), torch.from_numpy(columns)]).to(mask_logits.device)
-            matches.append((pair[0], pair[1]))
-        return matches
+        return assign(
+            costs,
+            name,
+            lambda image: {
+                "class_logits": class_logits[image],
+                "mask_logits": mask_logits[image],
+                "target masks": targets[image].masks,
+            },
+        )
 
     def _cost(self, class_logits: Tensor, mask_logits: Tensor, target: MaskTarget) -> Tensor:
         """Costs [Q, N] of one image from [Q, K+1] and [Q, h, w]."""
-        points = self.sampler(1, self.points, mask_logits.device)
-        logits = sample_points(mask_logits[None], points)[0]
-        truth = sample_points(target.masks[None].to(logits.dtype), points)[0]
+        logits, truth = self._values(mask_logits, target.masks.to(mask_logits.dtype))
         class_cost = -class_logits.softmax(-1)[:, target.labels]
         probabilities = logits.sigmoid()
-        # BCE(x, t) = softplus(x) - x t: one product with the targets serves both mask terms of all pairs.
-        overlap, intersection = (torch.cat([logits, probabilities]) @ truth.T).chunk(2)
-        mask_cost = (F.softplus(logits).sum(-1, keepdim=True) - overlap) / self.points
+        negative, change = self.term.split(logits)
+        # One product with the targets serves both mask terms of all pairs.
+        added, intersection = (torch.cat([change, probabilities]) @ truth.T).chunk(2)
+        mask_cost = (negative.sum(-1, keepdim=True) + added) / logits.shape[1]
         area = probabilities.sum(-1, keepdim=True) + truth.sum(-1)
         dice_cost = 1 - (2 * intersection + 1) / (area + 1)
         return self.class_weight * class_cost + self.mask_weight * mask_cost + self.dice_weight * dice_cost
 
-
-def _to_host(costs: list[Tensor]) -> list[Tensor]:
-    """Copies all matrices to the CPU at once, so that the device is waited for once a layer."""
-    flat = torch.cat([cost.flatten() for cost in costs]).cpu()
-    parts = flat.split([cost.numel() for cost in costs])
-    return [part.view(cost.shape) for part, cost in zip(parts, costs, strict=True)]
+    def _at_points(self, logits: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+        """Values [Q, P] and labels [N, P] of [Q, h, w] and [N, H, W] at the same new points."""
+        points = self.sampler(1, self.points, logits.device)
+        return sample_points(logits[None], points)[0], sample_points(masks[None], points)[0]
 
 
-def _blame(where: str, class_logits: Tensor, mask_logits: Tensor, masks: Tensor) -> str:
-    tensors = {"class_logits": class_logits, "mask_logits": mask_logits, "target masks": masks}
-    bad = [key for key, tensor in tensors.items() if not bool(tensor.isfinite().all())]
-    what = " and ".join(bad) if bad else "the matching cost, from finite predictions,"
-    return f"{where}: {what} not finite (NaN or infinity)"
+def _on_masks(logits: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+    """Values [Q, h * w] and labels [N, h * w] of [Q, h, w] and [N, H, W]."""
+    truth = F.interpolate(masks[:, None], size=logits.shape[-2:], mode="nearest")[:, 0]
+    return logits.flatten(1), truth.flatten(1)

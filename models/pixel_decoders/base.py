@@ -38,8 +38,10 @@ class PixelFeatures:
         mask_features: [B, C_m, h, w] at stride 4, whose dot products with the queries are the masks.
         features: [B, C, H_s, W_s] by stride s.
         positions: their positional encodings, [B or 1, C, H_s, W_s] by stride.
+        encoded: [B, C, H_32, W_32], output of an encoder below the pyramid, if it has one.
     """
 
     mask_features: Tensor
     features: dict[int, Tensor]
     positions: dict[int, Tensor]
+    encoded: Tensor | None = None

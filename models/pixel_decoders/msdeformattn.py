@@ -10,11 +10,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.attention.deformable import MSDeformAttention, Pyramid
+from models.deformable_encoder import DeformableEncoder, unflatten
 from models.pixel_decoders.base import PixelDecoderSpec, PixelFeatures
 from models.positions import ConditionalSpec, PositionSpec, SinusoidalSpec
 from models.precision import autocast_disabled, full_precision
@@ -53,48 +52,6 @@ class MSDeformAttnSpec(PixelDecoderSpec):
         return MSDeformAttnPixelDecoder(self, channels, strides, encode)
 
 
-class EncoderLayer(nn.Module):
-    """Deformable self-attention of all pixels of all levels, and a feed-forward network, post-norm."""
-
-    def __init__(self, spec: MSDeformAttnSpec) -> None:
-        super().__init__()
-        self.attention = MSDeformAttention(spec.dim, len(ENCODED), spec.heads, spec.points)
-        self.norm1, self.norm2 = nn.LayerNorm(spec.dim), nn.LayerNorm(spec.dim)
-        self.linear1, self.linear2 = nn.Linear(spec.dim, spec.ffn_dim), nn.Linear(spec.ffn_dim, spec.dim)
-        nn.init.xavier_uniform_(self.linear1.weight)
-        nn.init.xavier_uniform_(self.linear2.weight)
-
-    def forward(self, x: Tensor, positions: Tensor, pyramid: Pyramid) -> Tensor:
-        """x [B, S, C] and positions [B or 1, S, C] -> [B, S, C]."""
-        x = self.norm1(x + self.attention(x + positions, x, pyramid))
-        return self.norm2(x + self.linear2(F.relu(self.linear1(x))))
-
-
-class DeformableEncoder(nn.Module):
-    """Layers over the flattened levels; each level has an embedding added to its positions."""
-
-    def __init__(self, spec: MSDeformAttnSpec) -> None:
-        super().__init__()
-        self.level_embedding = nn.Parameter(torch.empty(len(ENCODED), spec.dim))
-        self.layers = nn.ModuleList(EncoderLayer(spec) for _ in range(spec.layers))
-        nn.init.normal_(self.level_embedding)
-
-    def forward(self, features: Mapping[int, Tensor], positions: Mapping[int, Tensor]) -> dict[int, Tensor]:
-        """Maps [B, C, H_s, W_s] by stride to maps of the same shapes."""
-        shapes = [(features[s].shape[2], features[s].shape[3]) for s in ENCODED]
-        x = torch.cat([_tokens(features[s]) for s in ENCODED], dim=1)
-        places = [_tokens(positions[s]) + self.level_embedding[i] for i, s in enumerate(ENCODED)]
-        place = torch.cat(places, dim=1)
-        pyramid = Pyramid.of(shapes, x)
-        for layer in self.layers:
-            x = layer(x, place, pyramid)
-        parts = x.split([height * width for height, width in shapes], dim=1)
-        return {
-            stride: part.transpose(1, 2).unflatten(2, shape)
-            for stride, part, shape in zip(ENCODED, parts, shapes, strict=True)
-        }
-
-
 class MSDeformAttnPixelDecoder(nn.Module):
     """Projections of the backbone's levels, the encoder, a step up to stride 4. Never in half precision."""
 
@@ -121,9 +78,11 @@ class MSDeformAttnPixelDecoder(nn.Module):
         ):
             projected.append(FINEST)
         self.projections = nn.ModuleDict({str(s): _projection(channels[STAGES[s]], spec) for s in projected})
-        self.encoder = DeformableEncoder(spec)
+        self.encoder = DeformableEncoder(
+            spec.dim, len(ENCODED), spec.layers, spec.heads, spec.points, spec.ffn_dim
+        )
         self.lateral = _normed_convolution(channels[STAGES[FINEST]], spec, kernel=1)
-        self.output = nn.Sequential(*_normed_convolution(spec.dim, spec, kernel=3), nn.ReLU())
+        self.output = nn.Sequential(*_normed_convolution(spec.dim, spec, kernel=3), nn.ReLU(inplace=True))
         self.mask_features = nn.Conv2d(spec.dim, spec.mask_dim, 1)
         _kaiming(self.mask_features)
 
@@ -136,14 +95,15 @@ class MSDeformAttnPixelDecoder(nn.Module):
             positions = {s: self.positions(projected[s], s) for s in ENCODED}
             if self.encodes_finest:
                 positions[FINEST] = self.positions(projected.get(FINEST, lateral), FINEST)
-            features = self.encoder(projected, positions)
+            memory, pyramid = self.encoder([projected[s] for s in ENCODED], [positions[s] for s in ENCODED])
+            features = dict(zip(ENCODED, unflatten(memory, pyramid.shapes), strict=True))
             upsampled = F.interpolate(
                 features[8], size=lateral.shape[-2:], mode="bilinear", align_corners=False
             )
-            finest = self.output(lateral + upsampled)
+            finest = self.output(upsampled + lateral)  # in the layout of tokens, which convolutions prefer
             if self.returns_finest:
                 features[FINEST] = finest
-            return PixelFeatures(self.mask_features(finest), features, positions)
+            return PixelFeatures(self.mask_features(finest).contiguous(), features, positions)
 
 
 def _projection(channels: int, spec: MSDeformAttnSpec) -> nn.Sequential:
@@ -164,8 +124,3 @@ def _kaiming(convolution: nn.Conv2d) -> None:
     nn.init.kaiming_uniform_(convolution.weight, a=1)
     if convolution.bias is not None:
         nn.init.zeros_(convolution.bias)
-
-
-def _tokens(maps: Tensor) -> Tensor:
-    """[B, C, H, W] to [B, H * W, C]."""
-    return maps.flatten(2).transpose(1, 2)

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from models.presets import faseg, mask2former
+from models.presets import deformable_detr, detr, faseg, mask2former, maskformer, panoptic_segformer, pft
 from models.presets.registry import Presets
 from models.spec import SpecError, nearest
 
-_SYSTEMS = (mask2former, faseg)
+_SYSTEMS = (mask2former, maskformer, faseg, pft, panoptic_segformer, detr, deformable_detr)
 _PRESETS: Presets = {name: make for system in _SYSTEMS for name, make in system.PRESETS.items()}
 
 

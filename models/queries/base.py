@@ -26,21 +26,22 @@ class QueryPositions:
     high_resolution: Tensor
     self_attention: Tensor
 
+    @classmethod
+    def same(cls, positions: Tensor) -> QueryPositions:
+        """The same positions everywhere."""
+        return cls(positions, positions, positions)
+
 
 class PositionalQueries(nn.Module):
-    """A strategy, asked before the first block and after each block.
-
-    Attributes:
-        embedding: [Q, C] learned vectors: the positional queries of Mask2Former, the bias B of FASeg's
-        equation 2.
-    """
-
-    def __init__(self, num_queries: int, dim: int) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(num_queries, dim)
+    """A strategy, asked before the first block, before each other block (where it `steers`) and after each
+    block."""
 
     def reads(self, high_resolution: bool) -> bool:
         """Whether `update` uses the scores of a block of that kind."""
+        return False
+
+    def steers(self, high_resolution: bool) -> bool:
+        """Whether `renew` uses the masks predicted before a block of that kind."""
         return False
 
     def start(self, probabilities: Tensor | None, level: Level) -> QueryPositions:
@@ -51,6 +52,10 @@ class PositionalQueries(nn.Module):
             level: the level it attends to.
         """
         raise NotImplementedError
+
+    def renew(self, current: QueryPositions, probabilities: Tensor, level: Level) -> QueryPositions:
+        """Positions for a later block from the masks predicted before it; arguments as of `start`."""
+        return current
 
     def update(self, current: QueryPositions, attended: Attended, high_resolution: bool) -> QueryPositions:
         """Positions for the next block, from the cross-attention of this one."""

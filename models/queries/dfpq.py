@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
@@ -10,13 +10,12 @@ from torch import Tensor, nn
 
 from models.attention.base import Attended, Level
 from models.precision import autocast_disabled, full_precision
-from models.queries.base import PositionalQueries, PositionalQuerySpec, QueryPositions
-
-Source = Literal["dynamic", "learnable"]
+from models.queries.base import PositionalQueries, QueryPositions
+from models.queries.dynamic import DynamicQueries, DynamicQueriesSpec
 
 
 @dataclass(frozen=True, kw_only=True)
-class DFPQSpec(PositionalQuerySpec):
+class DFPQSpec(DynamicQueriesSpec):
     """Q_p = h(A K_p + B): encodings K_p of the last attended pixels, averaged by the attention scores A.
 
     Defaults are the released code; the paper's text has the other value where they differ.
@@ -24,19 +23,17 @@ class DFPQSpec(PositionalQuerySpec):
     `initial`: where K_p is averaged for the first block, over the predicted "background" (paper:
     "foreground").
     `project_initial`: whether h is applied to that average too.
-    `high_resolution`: HRCA gets the "learnable" B as it is (paper: "dynamic", like every block).
-    `self_attention`: which positions self-attention gets (the paper speaks of cross-attention only;
-    Mask2Former would have "learnable").
     `update_after`: which blocks renew the positions: the "masked" ones, so that after HRCA the old ones stay
     (paper: "all").
+    `begin`: the part of the training schedule before which B alone is used (Table 11: 0.125, 0.25, 0.5 of
+    160k iterations).
     """
 
     part: ClassVar[str] = "dfpq"
     initial: Literal["background", "foreground"] = "background"
     project_initial: bool = True
-    high_resolution: Source = "learnable"
-    self_attention: Source = "dynamic"
     update_after: Literal["masked", "all"] = "masked"
+    begin: float = 0.0
 
     def build(self, num_queries: int, dim: int) -> PositionalQueries:
         return DFPQ(num_queries, dim, self)
@@ -56,14 +53,20 @@ class AttentionPooling(nn.Module):
             return torch.bmm(scores.to(positions.dtype), positions)
 
 
-class DFPQ(PositionalQueries):
-    """One projection h, two layers, shared by all blocks."""
+class DFPQ(DynamicQueries):
+    """DFPQ.
+
+    Attributes:
+        progress: how much of the training schedule has passed, in [0, 1]; the trainer sets it before each
+            step, if at all. Before `begin` the dynamic positions count 0 times, so that every parameter keeps
+            its place in the graph.
+    """
 
     def __init__(self, num_queries: int, dim: int, spec: DFPQSpec) -> None:
-        super().__init__(num_queries, dim)
-        self.spec = spec
+        super().__init__(num_queries, dim, spec)
+        self.spec: DFPQSpec = spec
         self.pool = AttentionPooling()
-        self.project = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim))
+        self.progress = 1.0
 
     def reads(self, high_resolution: bool) -> bool:
         return not high_resolution or self.spec.update_after == "all"
@@ -73,25 +76,24 @@ class DFPQ(PositionalQueries):
             raise ValueError("the first dynamic positional queries need the initially predicted masks")
         background = probabilities.detach().flatten(2) < 0.5
         region = background if self.spec.initial == "background" else ~background
-        region = region.to(level.positions.dtype)
-        summed = self.pool(region, level.positions)
-        positions = summed / (region.sum(dim=-1, keepdim=True) + 1e-6) + self.embedding.weight
-        learned = self.embedding.weight[None]
-        initial = QueryPositions(learned, learned, learned)
-        return self._with_dynamic(
-            initial, self.project(positions) if self.spec.project_initial else positions
+        positions = mean_position(self.pool, region, level) + self.embedding.weight
+        return self.with_dynamic(
+            self.learned(), self.project(positions) if self.spec.project_initial else positions
         )
 
     def update(self, current: QueryPositions, attended: Attended, high_resolution: bool) -> QueryPositions:
         if not self.reads(high_resolution) or attended.scores is None:
             return current
         pooled = self.pool(attended.scores, attended.positions)
-        return self._with_dynamic(current, self.project(pooled + self.embedding.weight))
+        return self.with_dynamic(current, self.project(pooled + self.embedding.weight))
 
-    def _with_dynamic(self, current: QueryPositions, dynamic: Tensor) -> QueryPositions:
-        return replace(
-            current,
-            cross=dynamic,
-            high_resolution=dynamic if self.spec.high_resolution == "dynamic" else current.high_resolution,
-            self_attention=dynamic if self.spec.self_attention == "dynamic" else current.self_attention,
-        )
+    def with_dynamic(self, current: QueryPositions, dynamic: Tensor) -> QueryPositions:
+        if self.progress < self.spec.begin:
+            dynamic = self.embedding.weight + 0 * dynamic
+        return super().with_dynamic(current, dynamic)
+
+
+def mean_position(pool: AttentionPooling, region: Tensor, level: Level) -> Tensor:
+    """Mean encoding [B, Q, C] of the pixels in a region [B, Q, N] bool; about 0 for an empty one."""
+    region = region.to(level.positions.dtype)
+    return pool(region, level.positions) / (region.sum(dim=-1, keepdim=True) + 1e-6)

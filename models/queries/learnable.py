@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.attention.base import Level
 from models.queries.base import PositionalQueries, PositionalQuerySpec, QueryPositions
@@ -22,8 +22,11 @@ class LearnableQueriesSpec(PositionalQuerySpec):
 
 
 class LearnableQueries(PositionalQueries):
-    """The embedding itself, in cross-attention and self-attention alike."""
+    """The embedding itself [Q, C], in cross-attention and self-attention alike."""
+
+    def __init__(self, num_queries: int, dim: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(num_queries, dim)
 
     def start(self, probabilities: Tensor | None, level: Level) -> QueryPositions:
-        learned = self.embedding.weight[None]
-        return QueryPositions(learned, learned, learned)
+        return QueryPositions.same(self.embedding.weight[None])

@@ -4,9 +4,25 @@
 
 #include "samples.h"
 
+// Locations and weights as they are used.
 template <typename A>
 struct Inputs {
   const A *value, *locations, *weights;
+
+  // The samples of `queries` queries from `first` on of one head of one image; `ahead` more will follow.
+  void read(const Problem& problem, const Geometry<A>& geometry, Samples<A>& target, int64_t image,
+            int64_t head, int64_t first, int64_t queries, int64_t ahead) const {
+    const int64_t samples = problem.samples(), pair = problem.pair(image, head, first), heads = problem.heads;
+    for (int64_t q = 0; q < queries; ++q) {
+      const int64_t here = (pair + q * heads) * samples, next = here + queries * heads * samples;
+      target.read(q * samples, locations + 2 * here, weights + here, samples);
+      if (q < ahead) {
+        fetch<false>(locations + 2 * next, 2 * samples);
+        fetch<false>(weights + next, samples);
+      }
+    }
+    target.locate(geometry, queries * samples);
+  }
 };
 
 template <typename A>
@@ -57,22 +73,14 @@ void sample_block(const ForwardScratch<A>& scratch, int64_t queries, int64_t sam
 }
 
 // The queries first..first + queries - 1. `scratch` holds the head's pyramid.
-template <typename A>
-void forward_block(const Problem& problem, ForwardScratch<A>& scratch, const Inputs<A>& inputs, A* output,
+template <typename A, typename In>
+void forward_block(const Problem& problem, ForwardScratch<A>& scratch, const In& inputs, A* output,
                    int64_t image, int64_t head, int64_t first, int64_t queries) {
   const int64_t samples = problem.samples(), channels = problem.channels, row = padded<A>(channels);
   const int64_t pair = problem.pair(image, head, first), heads = problem.heads;
-  const int64_t ahead = problem.queries - first - queries;
-  for (int64_t q = 0; q < queries; ++q) {
-    const int64_t here = (pair + q * heads) * samples, next = here + queries * heads * samples;
-    scratch.samples.read(q * samples, inputs.locations + 2 * here, inputs.weights + here, samples);
-    fetch<true>(output + (pair + q * heads) * channels, channels);
-    if (q < ahead) {
-      fetch<false>(inputs.locations + 2 * next, 2 * samples);
-      fetch<false>(inputs.weights + next, samples);
-    }
-  }
-  scratch.samples.locate(scratch.geometry, queries * samples);
+  for (int64_t q = 0; q < queries; ++q) fetch<true>(output + (pair + q * heads) * channels, channels);
+  inputs.read(problem, scratch.geometry, scratch.samples, image, head, first, queries,
+              problem.queries - first - queries);
   const int64_t vectors = row / Simd<A>::kLanes;
   if (kFast<A> && vectors % 4 == 0) {
     sample_block<A, kFast<A> ? 4 : 1>(scratch, queries, samples, row);
@@ -87,8 +95,8 @@ void forward_block(const Problem& problem, ForwardScratch<A>& scratch, const Inp
 }
 
 // The units begin..end - 1 of batch * heads * blocks.
-template <typename A>
-void forward_units(const Problem& problem, const Inputs<A>& inputs, A* output, int64_t begin, int64_t end) {
+template <typename A, typename In>
+void forward_units(const Problem& problem, const In& inputs, A* output, int64_t begin, int64_t end) {
   const int64_t block = queries_in_block(problem.samples());
   const int64_t blocks = (problem.queries + block - 1) / block, row = padded<A>(problem.channels);
   ForwardScratch<A> scratch(problem, block);

@@ -6,6 +6,7 @@
 
 #include "backward.h"
 #include "forward.h"
+#include "points.h"
 
 namespace {
 
@@ -69,8 +70,8 @@ A* out(const Tensor& tensor) {
   return static_cast<A*>(tensor.mutable_data_ptr());
 }
 
-template <typename A>
-void run_forward(const Problem& problem, const Inputs<A>& inputs, A* output) {
+template <typename A, typename In>
+void run_forward(const Problem& problem, const In& inputs, A* output) {
   const int64_t block = queries_in_block(problem.samples());
   const int64_t units = problem.batch * problem.heads * ((problem.queries + block - 1) / block);
   torch::stable::parallel_for(0, units, 4, [&](int64_t begin, int64_t end) {
@@ -99,9 +100,41 @@ Tensor forward(const Tensor& value, std::vector<int64_t> shapes, const Tensor& l
   if (empty(problem)) {
     torch::stable::zero_(output);
   } else if (type == ScalarType::Double) {
-    run_forward<double>(problem, {in<double>(v), in<double>(l), in<double>(w)}, out<double>(output));
+    run_forward(problem, Inputs<double>{in<double>(v), in<double>(l), in<double>(w)}, out<double>(output));
   } else {
-    run_forward<float>(problem, {in<float>(v), in<float>(l), in<float>(w)}, out<float>(output));
+    run_forward(problem, Inputs<float>{in<float>(v), in<float>(l), in<float>(w)}, out<float>(output));
+  }
+  return converted(output, value.scalar_type());
+}
+
+template <typename A>
+void run_points(const Problem& problem, const Tensor& value, const Tensor& references, const Tensor& offsets,
+                const Tensor& logits, const Tensor& output) {
+  const PointInputs<A> inputs{in<A>(value), in<A>(references), in<A>(offsets), in<A>(logits),
+                              references.size(0), references.size(2)};
+  run_forward(problem, inputs, out<A>(output));
+}
+
+// The forward of a whole attention module between its projections: float32 or float64, no gradient.
+Tensor points(const Tensor& value, std::vector<int64_t> shapes, const Tensor& references,
+              const Tensor& offsets, const Tensor& logits) {
+  const Problem problem = describe(value, shapes, offsets, logits);
+  const int64_t images = references.size(0), levels = references.size(2);
+  STD_TORCH_CHECK((images == 1 || images == problem.batch) && references.size(1) == problem.queries &&
+                      (levels == 1 || levels == static_cast<int64_t>(problem.levels.size())) &&
+                      references.dim() == 4 && references.size(3) == 2,
+                  "ms_deform_attn_points: references must be [B or 1, Q, L or 1, 2]");
+  const ScalarType type = compute_type(value);
+  const Tensor v = given(value, type), r = given(references, type);
+  const Tensor o = given(offsets, type), l = given(logits, type);
+  Tensor output =
+      torch::stable::new_empty(v, {problem.batch, problem.queries, problem.heads * problem.channels});
+  if (empty(problem)) {
+    torch::stable::zero_(output);
+  } else if (type == ScalarType::Double) {
+    run_points<double>(problem, v, r, o, l, output);
+  } else {
+    run_points<float>(problem, v, r, o, l, output);
   }
   return converted(output, value.scalar_type());
 }
@@ -135,5 +168,6 @@ std::tuple<Tensor, Tensor, Tensor> backward(const Tensor& grad, const Tensor& va
 
 STABLE_TORCH_LIBRARY_IMPL(maskbench, CPU, m) {
   m.impl("ms_deform_attn", TORCH_BOX(&forward));
+  m.impl("ms_deform_attn_points", TORCH_BOX(&points));
   m.impl("ms_deform_attn_backward", TORCH_BOX(&backward));
 }

@@ -46,6 +46,15 @@ def centres(levels: list[tuple[int, int]]) -> torch.Tensor:
     return torch.cat(parts)
 
 
+def assert_same(result, reference) -> None:
+    """All but one in a million: a point that rounds to the other side of a pixel has another derivative."""
+    if isinstance(result, torch.Tensor):
+        result, reference = (result,), (reference,)
+    for ours, theirs in zip(result, reference, strict=True):
+        other = ~torch.isclose(ours, theirs, atol=2e-3, rtol=1e-3)
+        assert other.float().mean() <= 1e-6, f"{int(other.sum())} of {other.numel()} values differ"
+
+
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("sampling", ["random", "local"])
 @pytest.mark.parametrize("size", [512, 1024])
@@ -64,7 +73,7 @@ def bench_deformable_attention(benchmark, direction, size, sampling, device):
 
     reference = call(peers()["grid_sample"])()
     result = call(ms_deform_attn)()
-    torch.testing.assert_close(result, reference, atol=2e-3, rtol=1e-3)
+    assert_same(result, reference)
     benchmark.group = f"ms_deform_attn, {direction}, {device}"
     benchmark.name = f"{size} x {size}, {sampling} points"
     benchmark.extra_info["backend"] = active_backend(device)

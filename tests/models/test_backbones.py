@@ -141,7 +141,7 @@ def test_frozen_batch_norm() -> None:
         assert torch.allclose(frozen.train(mode)(x), reference(x), atol=1e-6)
     assert torch.equal(frozen.running_mean, before)
     assert list(frozen.parameters()) == []
-    with pytest.raises(ValueError, match="unknown norm 'layer': one of frozen, batch, group"):
+    with pytest.raises(ValueError, match="unknown norm 'layer': one of frozen, eval, batch, group"):
         norm_layer("layer")  # type: ignore[arg-type]
 
 

@@ -1,14 +1,14 @@
 """Outputs of the authors' released models, reproduced.
 
-The golden files hold what the released code of Mask2Former (commit 9b0651c6) and FASeg (206b3a13) gave in
-evaluation mode for weights and an input that both follow from a rule, here re-implemented: every weight is
-a function of its released key and shape. Only the bias of the mask features was set by hand, to spread the
-masks around the thresholds; it is in the file. Kept are every 4th query and every 8th pixel of the final
-prediction, and every 8th or 16th query and every 8th pixel of the first and the middle auxiliary ones.
-`spread` holds the standard deviations of the six complete tensors.
+The golden files hold what the released code of Mask2Former (commit 9b0651c6), FASeg (206b3a13) and MaskFormer
+(da3e60d8) gave in evaluation mode for weights and an input that both follow from a rule, here re-implemented:
+every weight is a function of its released key and shape. Only the bias of the mask features was set by hand,
+to spread the masks around the thresholds; it is in the file. Kept are every 4th query and every 8th pixel of
+the final prediction, and every 8th or 16th query and every 8th pixel of the first and the middle auxiliary
+ones. `spread` holds the standard deviations of the six complete tensors (of MaskFormer's auxiliary masks, of
+every 4th pixel).
 """
 
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -16,44 +16,18 @@ import pytest
 import torch
 
 from models import build, load_official, to_official
+from tests.models.rule import weight_by_rule
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
-def weight_by_rule(key, shape):
-    """The weight that the golden runs had under a released key."""
-    source = np.random.RandomState(zlib.crc32(key.encode()) & 0x7FFFFFFF)
-    normal = source.standard_normal(shape)
-    leaf = key.rsplit(".", 1)[-1]
-    if leaf == "running_var":
-        return 0.5 + source.random_sample(shape)
-    for ending, factor in (
-        ("running_mean", 0.2),
-        ("sampling_offsets.weight", 0.02),
-        ("sampling_offsets.bias", 2.0),
-        ("attention_weights.weight", 0.06),
-    ):
-        if key.endswith(ending):
-            return factor * normal
-    if len(shape) == 1:
-        if leaf != "weight":
-            return 0.1 * normal
-        low, width = (0.1, 0.3) if "conv3.norm" in key else (0.5, 1.0)
-        return low + width * source.random_sample(shape)
-    if any(name in key for name in ("query_feat", "query_embed", "level_embed")):
-        return normal
-    if len(shape) == 4 and shape[1] == 1:
-        return 0.4 * normal
-    gain = 2.0 if len(shape) == 4 and key.startswith("backbone") else 1.0
-    weight = normal * np.sqrt(gain / np.prod(shape[1:]))
-    if leaf == "in_proj_weight":
-        weight[: 2 * shape[0] // 3] *= 2
-    return weight
-
-
 @pytest.mark.parametrize(
     ("name", "seed", "predictions", "middle"),
-    [("mask2former_r50_ade20k", 5, 10, 4), ("faseg_r50_ade20k", 6, 14, 6)],
+    [
+        ("mask2former_r50_ade20k", 5, 10, 4),
+        ("faseg_r50_ade20k", 6, 14, 6),
+        ("maskformer_r50_ade20k", 7, 6, 2),
+    ],
 )
 def test_outputs_equal_the_released_models(name, seed, predictions, middle):
     golden = np.load(GOLDEN / f"{name}.npz")

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from models.losses import MaskLossSpec, NonFiniteError, count_masks
+from models.losses import MaskLossSpec, NonFiniteError, maskformer_loss
 from models.outputs import MaskTarget, SegmentationOutput
 from models.points import uncertain_points
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "criterion_mask2former.npz"
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 class Recorder:
@@ -43,9 +43,10 @@ def zeros(batch: int = 1, queries: int = 2, classes: int = 2) -> SegmentationOut
     )
 
 
-def golden() -> tuple[SegmentationOutput, list[MaskTarget]]:
-    """Predictions [2, 20, ...] and 5 + 7 targets; 22 of 28 unmatched masks were replaced by logits of 20."""
-    data = np.load(GOLDEN)
+def golden(system: str = "mask2former") -> tuple[SegmentationOutput, list[MaskTarget]]:
+    """Predictions [2, 20, ...] and 5 + 7 targets; 22 of 28 unmatched masks (MaskFormer: all) were replaced by
+    logits of 20."""
+    data = np.load(GOLDEN / f"criterion_{system}.npz")
     output = SegmentationOutput(
         torch.from_numpy(data["class_logits"]), torch.from_numpy(data["mask_logits"])
     )
@@ -68,6 +69,61 @@ def test_released_losses() -> None:
     assert losses["mask"].item() == pytest.approx(0.6869005560874939, abs=1e-4)
     assert losses["dice"].item() == pytest.approx(0.7577266693115234, abs=1e-4)
     assert criterion.total(losses).item() == pytest.approx(12.4963643, abs=1e-3)
+
+
+def test_released_losses_of_maskformer() -> None:
+    """The released criterion's final-layer losses and assignment; nothing is random in them."""
+    output, targets = golden("maskformer")
+    criterion = maskformer_loss().build(11)
+    losses = criterion(output, targets)
+    assert losses["class"].item() == pytest.approx(2.643294334411621, abs=1e-5)
+    assert losses["mask"].item() == pytest.approx(0.216597780585289, abs=1e-6)
+    assert losses["dice"].item() == pytest.approx(0.879117488861084, abs=1e-6)
+    assert criterion.total(losses).item() == pytest.approx(2.6432943 + 20 * 0.21659778 + 0.8791175, abs=1e-5)
+    matches = criterion.matcher(output.class_logits, output.mask_logits, targets)
+    assert torch.stack(matches[0]).tolist() == [[0, 1, 11, 16, 19], [4, 1, 0, 2, 3]]
+    assert torch.stack(matches[1]).tolist() == [[2, 5, 7, 10, 11, 15, 17], [1, 3, 5, 4, 0, 2, 6]]
+
+
+@pytest.mark.parametrize("matching", ["points", "masks"])
+@pytest.mark.parametrize("training", ["points", "masks"])
+def test_the_four_rows_of_mask2former_table_5(matching: str, training: str) -> None:
+    """Where each row draws random points, and its losses where values do not depend on the places."""
+    sampler = Recorder()
+    spec = MaskLossSpec(points=16).override({"matching": matching, "training": training})
+    losses = spec.build(2, sampler=sampler)(zeros(batch=2), [target([0, 1]), target([1])])
+    expected = [(1, 16), (1, 16)] if matching == "points" else []
+    assert sampler.calls == expected + ([(3, 48), (3, 4)] if training == "points" else [])
+    assert losses["mask"].item() == pytest.approx(np.log(2), abs=1e-6)
+
+
+def test_masks_are_compared_at_the_size_of_the_targets() -> None:
+    """Logits 0 against one target pixel in 64: dice = 1 - (2 * 0.5 + 1) / (32 + 1 + 1); focal by hand."""
+    truth = torch.zeros(1, 8, 8, dtype=torch.bool)
+    truth[0, 3, 5] = True
+    targets = [MaskTarget(torch.tensor([1]), truth)]
+    losses = maskformer_loss().build(2)(zeros(), targets)
+    assert losses["dice"].item() == pytest.approx(1 - 2 / 34, abs=1e-6)
+    focal = 0.25 * np.log(2) * (0.25 * 1 + 0.75 * 63) / 64
+    assert losses["mask"].item() == pytest.approx(focal, abs=1e-6)
+    bce = maskformer_loss().override({"term": "bce"}).build(2)(zeros(), targets)
+    assert bce["mask"].item() == pytest.approx(np.log(2), abs=1e-6)
+
+
+@pytest.mark.parametrize("training", ["points", "masks"])
+def test_more_targets_than_queries(training: str) -> None:
+    """Two of three targets are matched; the loss is that of the two alone, with the count of all three."""
+    torch.manual_seed(0)
+    masks = torch.rand(3, 8, 8) > 0.5
+    output = SegmentationOutput(torch.randn(1, 2, 4), torch.randn(1, 2, 4, 4))
+    criterion = MaskLossSpec(points=9, training=training, matching="masks").build(3)
+    targets = MaskTarget(torch.tensor([0, 1, 2]), masks)
+    rows = criterion.matcher(output.class_logits, output.mask_logits, [targets])[0][1]
+    results = []
+    for chosen in (targets, MaskTarget(targets.labels[rows], masks[rows])):
+        torch.manual_seed(1)
+        results.append(criterion(output, [chosen], {"masks": 3.0}))
+    assert {k: v.item() for k, v in results[0].items()} == {k: v.item() for k, v in results[1].items()}
 
 
 def test_bfloat16_autocast_changes_nothing() -> None:
@@ -93,7 +149,7 @@ def test_by_hand() -> None:
     assert losses["class"].item() == pytest.approx((matched + 0.1 * unmatched) / 1.1, abs=1e-6)
     assert losses["mask"].item() == pytest.approx(0.6931472, abs=1e-6)
     assert losses["dice"].item() == pytest.approx(2 / 7, abs=1e-6)
-    halved = criterion(output, [target([0])], num_masks=2.0)
+    halved = criterion(output, [target([0])], normaliser={"masks": 2.0})
     assert halved["mask"].item() == pytest.approx(0.3465736, abs=1e-6)
     assert halved["dice"].item() == pytest.approx(1 / 7, abs=1e-6)
     assert halved["class"].item() == losses["class"].item()
@@ -151,9 +207,10 @@ def test_importance_sampling_keeps_the_undecided() -> None:
     assert points[0, 3].tolist() == pytest.approx([0.15, 0.5])
 
 
-def test_no_targets_still_build_the_graph() -> None:
+@pytest.mark.parametrize("spec", [MaskLossSpec(points=16), maskformer_loss()])
+def test_no_targets_still_build_the_graph(spec: MaskLossSpec) -> None:
     output = zeros(batch=2)
-    criterion = MaskLossSpec(points=16).build(2)
+    criterion = spec.build(2)
     losses = criterion(output, [nothing(), nothing()])
     assert losses["class"].item() == pytest.approx(np.log(3), abs=1e-6)
     assert (losses["mask"].item(), losses["dice"].item()) == (0.0, 0.0)
@@ -162,7 +219,7 @@ def test_no_targets_still_build_the_graph() -> None:
     assert output.class_logits.grad is not None and output.class_logits.grad.abs().sum() > 0
 
     mixed = criterion(zeros(batch=2), [nothing(), target([1])])
-    assert mixed["mask"].item() == pytest.approx(0.6931472, abs=1e-6)
+    assert mixed["mask"].item() == pytest.approx(0.6931472 * (1 if spec.points == 16 else 1 / 16), abs=1e-6)
 
 
 def test_the_number_of_masks_is_the_mean_over_processes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,8 +228,9 @@ def test_the_number_of_masks_is_the_mean_over_processes(monkeypatch: pytest.Monk
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
     monkeypatch.setattr(torch.distributed, "all_reduce", lambda total: total.add_(others[int(total)]))
-    assert count_masks([target([0, 1]), target([1])], torch.device("cpu")) == 4.5
-    assert count_masks([nothing()], torch.device("cpu")) == 1.0
+    criterion = MaskLossSpec().build(2)
+    assert criterion.normaliser([target([0, 1]), target([1])], torch.device("cpu")) == {"masks": 4.5}
+    assert criterion.normaliser([nothing()], "cpu") == {"masks": 1.0}
 
 
 def test_bad_input_is_named() -> None:

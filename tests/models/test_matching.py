@@ -8,9 +8,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from models.mask_terms import BCESpec, FocalSpec, MaskTermSpec
 from models.matching import HungarianMatcher, NonFiniteError
 from models.outputs import MaskTarget
-from models.points import sample_points
+from models.points import sample_points, sample_rows
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "criterion_mask2former.npz"
 
@@ -45,6 +46,34 @@ def test_cost_by_hand(weights: tuple[float, float, float]) -> None:
     dice = 1 - (2 * 4 + 1) / (8 + 8 + 1)  # 16 points, 8 in the target, sum(p t) = 4
     expected = weights[0] * -0.25 + weights[1] * np.log(2) + weights[2] * dice
     assert cost.tolist() == [[pytest.approx(expected, abs=1e-5)] * 2]
+
+
+@pytest.mark.parametrize("term", [BCESpec(), FocalSpec(), FocalSpec(alpha=0.4, gamma=1.0)])
+def test_cost_of_all_pairs_is_the_loss_of_each(term: MaskTermSpec) -> None:
+    torch.manual_seed(0)
+    logits, labels = 3 * torch.randn(4, 50), (torch.rand(3, 50) > 0.5).float()
+    negative, change = term.split(logits)
+    cost = (negative.sum(1, keepdim=True) + change @ labels.T) / 50
+    for query, index in itertools.product(range(4), range(3)):
+        expected = term.loss(logits[query : query + 1], labels[index : index + 1]).item()
+        assert cost[query, index].item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_cost_on_masks_takes_the_nearest_pixel_of_the_target() -> None:
+    """Prediction [2, 2], target [4, 4]: its pixels (0, 0), (0, 2), (2, 0) and (2, 2) count."""
+    masks = torch.zeros(1, 4, 4, dtype=torch.bool)
+    masks[0, 0, 2] = masks[0, 1, 1] = True
+    matcher = HungarianMatcher(0.0, 1.0, 0.0, where="masks", term=FocalSpec())
+    cost = matcher._cost(torch.zeros(1, 2), torch.zeros(1, 2, 2), MaskTarget(torch.tensor([0]), masks))
+    assert cost.item() == pytest.approx(0.25 * np.log(2) * (0.25 * 1 + 0.75 * 3) / 4, abs=1e-7)
+
+
+def test_rows_are_sampled_as_copies_of_them() -> None:
+    torch.manual_seed(0)
+    maps = torch.rand(5, 7, 9)
+    for rows in (torch.tensor([3, 0, 4, 1, 2]), torch.tensor([4, 2]), torch.zeros(0, dtype=torch.int64)):
+        points = torch.rand(len(rows), 20, 2)
+        assert torch.equal(sample_rows(maps, rows, points), sample_points(maps[rows][:, None], points)[:, 0])
 
 
 def test_masks_and_classes_decide() -> None:

@@ -1,0 +1,75 @@
+"""What the criteria share: matched pairs as rows, and counts that are averaged over the processes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor
+
+from models.matching.base import Match
+from models.outputs import MaskTarget
+
+
+def matched_rows(
+    matches: Sequence[Match], targets: Sequence[MaskTarget], queries: int
+) -> tuple[Tensor, Tensor]:
+    """Matched pairs [M], image by image in query order, as rows of predictions [B*Q] and of concatenated
+    targets [sum N]."""
+    predicted, truth, first = [], [], 0
+    for image, (target, (rows, columns)) in enumerate(zip(targets, matches, strict=True)):
+        predicted.append(rows + image * queries)
+        truth.append(columns + first)
+        first += len(target.labels)
+    return torch.cat(predicted), torch.cat(truth)
+
+
+def matched_labels(
+    matches: Sequence[Match], targets: Sequence[MaskTarget], queries: int, unmatched: int
+) -> Tensor:
+    """The class [B, Q] that each query is to predict, `unmatched` for those without a target."""
+    predicted, truth = matched_rows(matches, targets, queries)
+    labels = torch.full((len(targets) * queries,), unmatched, dtype=torch.int64, device=predicted.device)
+    labels[predicted] = torch.cat([target.labels for target in targets])[truth]
+    return labels.view(len(targets), queries)
+
+
+def mean_count(count: float, device: torch.device | str) -> float:
+    """A process's count, averaged over the processes of the default group, at least 1."""
+    if dist.is_available() and dist.is_initialized():
+        total = torch.tensor(float(count), device=device)
+        dist.all_reduce(total)
+        count = total.item() / dist.get_world_size()
+    return max(float(count), 1.0)
+
+
+def at_pixels(logits: Tensor, masks: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Values and labels [M, H * W] of [M, h, w], brought to the size of the targets, and of the `rows` [M] of
+    masks [N, H, W]."""
+    size = masks.shape[-2:]
+    values = F.interpolate(logits[:, None], size=size, mode="bilinear", align_corners=False)
+    return values.flatten(1), masks[rows].flatten(1).to(logits.dtype)
+
+
+def check_targets(targets: Sequence[MaskTarget], predictions: int, num_classes: int) -> None:
+    """Checks the targets of a batch of `predictions` images.
+
+    Raises:
+        ValueError: another number of targets, shapes that do not fit, masks of different sizes, or a label
+            outside 0..K-1.
+    """
+    if len(targets) != predictions:
+        raise ValueError(f"{predictions} predictions but {len(targets)} targets")
+    for image, target in enumerate(targets):
+        if target.masks.ndim != 3 or len(target.masks) != len(target.labels):
+            shapes = f"labels {tuple(target.labels.shape)}, masks {tuple(target.masks.shape)}"
+            raise ValueError(f"target {image}: expected labels [N] and masks [N, H, W], got {shapes}")
+        if target.masks.shape[1:] != targets[0].masks.shape[1:]:
+            sizes = f"{tuple(target.masks.shape[1:])} and {tuple(targets[0].masks.shape[1:])}"
+            raise ValueError(f"target masks of different sizes in one batch: {sizes}; pad them as the images")
+    labels = torch.cat([target.labels for target in targets])
+    outside = (labels < 0) | (labels >= num_classes)
+    if bool(outside.any()):
+        raise ValueError(f"target label {labels[outside][0].item()} is outside 0..{num_classes - 1}")
