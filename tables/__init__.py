@@ -4,12 +4,13 @@ models.
 
 from tables.loader import PresetCheck, load, load_file, paper, papers, tables
 from tables.reader import RecordError
-from tables.record import Cell, Claim, Column, Paper, Printed, Row, TableRecord, Tolerance
+from tables.record import Cell, Claim, Column, Mention, Paper, Printed, Row, TableRecord, Tolerance
 
 __all__ = [
     "Cell",
     "Claim",
     "Column",
+    "Mention",
     "Paper",
     "PresetCheck",
     "Printed",

@@ -7,10 +7,23 @@ from pathlib import Path
 from tables.metrics import METRICS, Metric
 from tables.names import natural, nearest, table_id
 from tables.reader import Reader, RecordError
-from tables.record import Cell, Claim, Column, Paper, Printed, Row, TableRecord, Tolerance, parse
+from tables.record import (
+    Cell,
+    Claim,
+    Column,
+    Mention,
+    Paper,
+    Printed,
+    Row,
+    TableRecord,
+    Tolerance,
+    parse,
+)
 
 FOLDER = Path(__file__).resolve().parent
 PROVENANCES = ("own run", "re-run", "quoted")
+RELATIONS = ("equal", "at most", "less than", "more than")
+NONE = "none"  # in overrides: TOML has no word for nothing
 
 # Called with the preset, the overrides and the variant of a row; raises ValueError if that cannot be built.
 PresetCheck = Callable[[str, dict, str | None], object]
@@ -18,9 +31,18 @@ _Reasons = dict[tuple[int, str], tuple[str, bool]]
 
 _PAPER = {"name": str, "title": str, "authors": str, "venue": str}
 _TABLE = {"title": str, "source": str, "column": list, "row": list}
-_TABLE_OPTIONAL = {"reason": list, "claim": list, "deviations": list}
+_TABLE_OPTIONAL = {"reason": list, "claim": list, "mention": list, "deviations": list, "sideways": bool}
 _COLUMN = {"id": str, "label": str, "metric": str, "unit": str, "protocol": str, "dataset": str}
-_COLUMN_OPTIONAL = {"tolerance": dict, "split": str, "size": list, "also": str}
+_COLUMN_OPTIONAL = {
+    "tolerance": dict,
+    "split": str,
+    "size": list,
+    "also": str,
+    "batch": int,
+    "preset": str,
+    "setting": str,
+    "line": int,
+}
 _ROW = {"label": str, "provenance": str, "cells": dict}
 _ROW_OPTIONAL = {
     "preset": dict,
@@ -29,9 +51,14 @@ _ROW_OPTIONAL = {
     "variant": str,
     "notes": list,
     "unbuildable": str,
+    "delta_from": int,
+    "differs": dict,
 }
+_DIFFERS = {"provenance": str, "protocol": str}
 _REASON = {"row": int, "column": str, "text": str}
 _CLAIM = {"where": str, "column": str, "row": int, "minus": int, "value": str}
+_CLAIM_OPTIONAL = {"minus_column": str, "relation": str}
+_MENTION = {"where": str, "column": str, "row": int, "value": str}
 
 
 def papers() -> list[str]:
@@ -89,13 +116,16 @@ def _parse(path: Path) -> tuple[Path, Reader, dict]:
 
 def _table(read: Reader, path: Path, data: dict, check: PresetCheck | None) -> TableRecord:
     read.keys((), data, _TABLE, _TABLE_OPTIONAL)
-    columns = {item["id"]: column for item, column in _columns(read, data)}
+    sideways = data.get("sideways", False)
+    columns = {column.id: column for column in _columns(read, data, sideways)}
     reasons = _reasons(read, data, columns)
     rows = []
     for at, item in read.items("row", data):
         read.keys(at, item, _ROW, _ROW_OPTIONAL)
         read.one_of((*at, "provenance"), "provenance", item["provenance"], PROVENANCES)
         _check_presets(read, at, item, columns, check)
+        if "delta_from" in item:
+            read.within((*at, "delta_from"), item["delta_from"], len(data["row"]))
         rows.append(_row(read, at, item, _cells(read, at, item, columns, reasons)))
     read.unique("row", "label", [row.label for row in rows])
     return TableRecord(
@@ -107,13 +137,20 @@ def _table(read: Reader, path: Path, data: dict, check: PresetCheck | None) -> T
         columns=tuple(columns.values()),
         rows=tuple(rows),
         claims=tuple(_claim(read, at, item, columns, len(rows)) for at, item in read.items("claim", data)),
+        mentions=tuple(
+            _mention(read, at, item, columns, len(rows)) for at, item in read.items("mention", data)
+        ),
         deviations=read.texts(("deviations",), data.get("deviations", [])),
+        sideways=sideways,
     )
 
 
-def _columns(read: Reader, data: dict) -> list[tuple[dict, Column]]:
-    found = [(item, _column(read, at, item)) for at, item in read.items("column", data)]
-    read.unique("column", "id", [column.id for _, column in found])
+def _columns(read: Reader, data: dict, sideways: bool) -> list[Column]:
+    found = [_column(read, at, item) for at, item in read.items("column", data)]
+    read.unique("column", "id", [column.id for column in found])
+    for number, column in enumerate(found, start=1):
+        if column.line is not None and not sideways:
+            raise read.error(("column", number, "line"), "only in a table with sideways = true")
     return found
 
 
@@ -157,13 +194,14 @@ def _reasons(read: Reader, data: dict, columns: dict[str, Column]) -> _Reasons:
 
 
 def _row(read: Reader, at: tuple, data: dict, cells: dict[str, Cell]) -> Row:
-    given = ("preset", "overrides", "variant", "unbuildable")
+    given = ("preset", "variant", "unbuildable", "delta_from")
     return Row(
         number=at[1],
         label=data["label"],
         provenance=data["provenance"],
         cells=cells,
         notes=read.texts((*at, "notes"), data.get("notes", [])),
+        overrides=_overrides(data),
         **{key: data[key] for key in given if key in data},
     )
 
@@ -171,8 +209,8 @@ def _row(read: Reader, at: tuple, data: dict, cells: dict[str, Cell]) -> Row:
 def _cells(
     read: Reader, at: tuple, data: dict, columns: dict[str, Column], reasons: _Reasons
 ) -> dict[str, Cell]:
-    deltas = data.get("printed_delta", {})
-    for part in ("cells", "printed_delta"):
+    deltas, differs = _deltas(read, at, data), data.get("differs", {})
+    for part in ("cells", "printed_delta", "differs"):
         for name in data.get(part, {}):
             read.one_of((*at, part, name), "column", name, columns)
     cells = {}
@@ -192,8 +230,34 @@ def _cells(
             printed_delta=deltas.get(name),
             reason=reason,
             contradicted=contradicted,
+            **_differs(read, (*at, "differs", name), data["provenance"], column, differs.get(name, {})),
         )
     return cells
+
+
+def _differs(read: Reader, at: tuple, provenance: str, column: Column, given: dict) -> dict[str, str]:
+    """Provenance and protocol of a cell: its own where it has any, else the row's and the column's."""
+    read.keys(at, given, {}, _DIFFERS)
+    found = {"provenance": provenance, "protocol": column.protocol, **given}
+    read.one_of((*at, "provenance"), "provenance", found["provenance"], PROVENANCES)
+    return found
+
+
+def _deltas(read: Reader, at: tuple, data: dict) -> dict[str, str]:
+    """The printed differences of a row: signed numbers beside numbers."""
+    deltas = data.get("printed_delta", {})
+    for name, text in deltas.items():
+        key = (*at, "printed_delta", name)
+        if _number(read, key, text) is None or text[0] not in "+-":
+            raise read.error(key, f"must be a signed number, not {text!r}")
+        if data["cells"].get(name) == "-":
+            raise read.error(key, "the cell beside it has no number")
+    return deltas
+
+
+def _overrides(data: dict) -> dict:
+    """The overrides of a row, nothing for the word "none"."""
+    return {path: None if value == NONE else value for path, value in data.get("overrides", {}).items()}
 
 
 def _number(read: Reader, key: tuple, text: object) -> Printed | None:
@@ -223,34 +287,47 @@ def _implausible(text: str, unit: str, metric: Metric) -> str:
 def _check_presets(
     read: Reader, at: tuple, data: dict, columns: dict[str, Column], check: PresetCheck | None
 ) -> None:
-    """Every data set of the table has a preset, unless the row is quoted or says why it cannot be built."""
+    """Every number of the row has a preset, unless the row is quoted or says why it cannot be built."""
     presets = data.get("preset", {})
     if not presets and (data["provenance"] == "quoted" or "unbuildable" in data):
         return
-    datasets = sorted({column.dataset for column in columns.values()})
-    for dataset in datasets:
+    needed = [column.preset_key for column in columns.values() if data["cells"].get(column.id) != "-"]
+    for dataset in sorted(set(needed)):
         if dataset not in presets:
             message = "missing preset; a row that cannot be built says why in unbuildable"
             raise read.error((*at, "preset", dataset), message)
     for dataset, name in presets.items():
         key = (*at, "preset", dataset)
-        read.one_of(key, "data set", dataset, datasets)
+        read.one_of(key, "data set", dataset, {column.preset_key for column in columns.values()})
         if not isinstance(name, str):
             raise read.error(key, f"must be the name of a preset, not {name!r}")
         if check is None:
             continue
         try:
-            check(name, data.get("overrides", {}), data.get("variant"))
+            check(name, _overrides(data), data.get("variant"))
         except ValueError as error:
             raise read.error(key, str(error)) from None
 
 
 def _claim(read: Reader, at: tuple, data: dict, columns: dict[str, Column], rows: int) -> Claim:
-    read.keys(at, data, _CLAIM, {})
+    read.keys(at, data, _CLAIM, _CLAIM_OPTIONAL)
+    if "minus_column" in data:
+        read.one_of((*at, "minus_column"), "column", data["minus_column"], columns)
+    read.one_of((*at, "relation"), "relation", data.get("relation", "equal"), RELATIONS)
+    read.within((*at, "minus"), data["minus"], rows)
+    return Claim(**{**data, "value": _said(read, at, data, columns, rows)})
+
+
+def _mention(read: Reader, at: tuple, data: dict, columns: dict[str, Column], rows: int) -> Mention:
+    read.keys(at, data, _MENTION, {})
+    return Mention(**{**data, "value": _said(read, at, data, columns, rows)})
+
+
+def _said(read: Reader, at: tuple, data: dict, columns: dict[str, Column], rows: int) -> Printed:
+    """The number in a sentence about a cell that there is."""
     read.one_of((*at, "column"), "column", data["column"], columns)
-    for key in ("row", "minus"):
-        read.within((*at, key), data[key], rows)
+    read.within((*at, "row"), data["row"], rows)
     value = _number(read, (*at, "value"), data["value"])
     if value is None:
         raise read.error((*at, "value"), "must be a number")
-    return Claim(**{**data, "value": value})
+    return value

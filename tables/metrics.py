@@ -21,6 +21,7 @@ class Metric:
 
 
 _PERCENT = {"%": 1.0}
+_PLAIN = {"": 1.0}
 _COUNT = {"K": 1e3, "M": 1e6, "G": 1e9}
 
 METRICS: dict[str, Metric] = {
@@ -40,6 +41,51 @@ METRICS: dict[str, Metric] = {
         Metric("miou_ms", _PERCENT, 1.0, 100.0, "trained"),
         Metric("pq", _PERCENT, 1.0, 100.0, "trained"),
         Metric("ap", _PERCENT, 1.0, 100.0, "trained"),
+        Metric("ap_s", _PERCENT, 1.0, 100.0, "trained"),
+        Metric("ap_m", _PERCENT, 1.0, 100.0, "trained"),
+        Metric("ap_l", _PERCENT, 1.0, 100.0, "trained"),
+        Metric("ap50", _PERCENT, 1.0, 100.0, "trained"),
+        Metric("ap75", _PERCENT, 1.0, 100.0, "trained"),
+        Metric("ap_box", _PERCENT, 1.0, 100.0, "trained"),
+        Metric("ap_boundary", _PERCENT, 1.0, 100.0, "trained"),
+        Metric("ap_pan", _PERCENT, 1.0, 100.0, "trained"),
+        Metric("miou_pan", _PERCENT, 1.0, 100.0, "trained"),
+        Metric("pq_ms", _PERCENT, 1.0, 100.0, "trained"),
+        Metric("sq", _PERCENT, 1.0, 100.0, "trained"),
+        Metric("rq", _PERCENT, 1.0, 100.0, "trained"),
+        Metric("pq_things", _PERCENT, 1.0, 100.0, "trained"),
+        Metric("sq_things", _PERCENT, 1.0, 100.0, "trained"),
+        Metric("rq_things", _PERCENT, 1.0, 100.0, "trained"),
+        Metric("pq_stuff", _PERCENT, 1.0, 100.0, "trained"),
+        Metric("sq_stuff", _PERCENT, 1.0, 100.0, "trained"),
+        Metric("rq_stuff", _PERCENT, 1.0, 100.0, "trained"),
+        Metric("boundary_pq", _PERCENT, 1.0, 100.0, "trained"),
+        Metric("boundary_sq", _PERCENT, 1.0, 100.0, "trained"),
+        Metric("boundary_rq", _PERCENT, 1.0, 100.0, "trained"),
+        Metric("pixel_accuracy", _PERCENT, 1.0, 100.0, "trained"),
+        Metric("score", _PERCENT, 1.0, 100.0, "trained"),
+        Metric("epochs", {"epochs": 1.0}, 1.0, 1000.0, "configured"),
+        Metric("iterations", {"": 1.0, "k": 1e3}, 0.0, 1e6, "configured"),
+        Metric("crop_size", {"²": 1.0}, 32.0, 4096.0, "configured"),
+        Metric("layers", _PLAIN, 0.0, 100.0, "configured"),
+        Metric("heads", _PLAIN, 1.0, 100.0, "configured"),
+        Metric("queries", {"queries": 1.0}, 1.0, 10_000.0, "configured"),
+        Metric("batch_size", _PLAIN, 1.0, 10_000.0, "configured"),
+        Metric("dropout", _PLAIN, 0.0, 1.0, "configured"),
+        Metric("loss_points", {"": 1.0, "sampled points": 1.0}, 1.0, 1e6, "configured"),
+        Metric("score_exponent", _PLAIN, 0.0, 10.0, "configured"),
+        Metric("threshold", _PLAIN, 0.0, 1.0, "configured"),
+        Metric("learning_rate", _PLAIN, 1e-7, 1.0, "configured"),
+        Metric("lr_multiplier", _PLAIN, 1e-3, 1.0, "configured"),
+        Metric("weight_decay", _PLAIN, 0.0, 1.0, "configured"),
+        Metric("loss_weight", _PLAIN, 0.0, 100.0, "configured"),
+        Metric("focal_alpha", _PLAIN, 0.0, 1.0, "configured"),
+        Metric("focal_gamma", _PLAIN, 0.0, 10.0, "configured"),
+        Metric("attention_fraction", _PLAIN, 0.0, 1.0, "measured"),
+        Metric("query_count", _PLAIN, 0.0, 10_000.0, "measured"),
+        Metric("true_positives", _PLAIN, 0.0, 1e6, "measured"),
+        Metric("predictions", _PLAIN, 0.0, 1e6, "measured"),
+        Metric("precision", _PLAIN, 0.0, 1.0, "measured"),
     )
 }
 

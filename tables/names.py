@@ -24,7 +24,17 @@ def table_id(text: str) -> str:
 
 
 def natural(name: str) -> tuple:
-    """Sorts "4", "4a", "10" in this order."""
+    """Sorts "4", "4a", "10", then Roman numerals "iv", "ix", "xa", "xib", then "b2", "b10", as papers have
+    them.
+    """
+    roman = re.fullmatch(r"(x{0,3})(ix|iv|v?i{0,3})([a-d]?)", name)
+    if roman and roman[1] + roman[2]:
+        number = 10 * len(roman[1]) + _UNITS.index(roman[2])
+        return ((_ROMAN + number, ""), (_WORD, roman[3]))
     return tuple(
-        (int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name) if part
+        (int(part), "") if part.isdigit() else (_WORD, part) for part in re.split(r"(\d+)", name) if part
     )
+
+
+_UNITS = ("", "i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix")
+_ROMAN, _WORD = 1_000, 10_000  # Roman numerals come after numbers, words last

@@ -1,72 +1,11 @@
 """FASeg Table 4 as printed, and every kind of mistake in a record with its file, line and key."""
 
-from pathlib import Path
-
 import pytest
 
 import tables
 from tables import RecordError
 from tables.names import natural, table_id
-
-GOOD = """\
-title = "A table"
-source = "Table 1"
-deviations = [
-    "one [with brackets] = 3",
-    "two",
-]
-
-[[column]]
-id = "params"
-label = "#P (M)"
-metric = "params"
-unit = "M"
-dataset = "ade20k"
-protocol = "params/all-v1"
-tolerance = { relative = 0.01 }
-
-[[column]]
-id = "miou"
-label = "mIoU"
-metric = "miou"
-unit = "%"
-dataset = "ade20k"
-protocol = "accuracy/miou-single-scale-v1"
-
-[[row]]
-label = "first"
-provenance = "own run"
-preset = { ade20k = "system_r50_ade20k" }
-cells = { params = "44", miou = "47.2" }
-
-[[row]]
-label = "second"
-provenance = "quoted"
-[row.cells]
-params = "1,317"
-miou = "-"
-
-[[reason]]
-row = 1
-column = "params"
-text = \"\"\"
-because
-of this\"\"\"
-
-[[claim]]
-where = "Section 1"
-column = "params"
-row = 2
-minus = 1
-value = "1,273"
-"""
-
-
-def load(tmp_path: Path, text: str, check=None):
-    file = tmp_path / "paper" / "table1.toml"
-    file.parent.mkdir(exist_ok=True)
-    file.write_text(text, encoding="utf-8")
-    return tables.load_file(file, check)
+from tests.tables.sample import GOOD, load
 
 
 def test_faseg_table_4_is_as_printed():
@@ -209,6 +148,69 @@ MISTAKES = [
         "row[1].printed_delta.muou",
         "unknown column 'muou'; nearest: miou",
     ),
+    (
+        'miou = "47.2" }',
+        'miou = "47.2" }\nprinted_delta = { miou = "0.4" }',
+        "printed_delta = ",
+        "row[1].printed_delta.miou",
+        "must be a signed number, not '0.4'",
+    ),
+    (
+        'miou = "-"',
+        'miou = "-"\n[row.printed_delta]\nmiou = "+0.4"',
+        "miou = ",
+        "row[2].printed_delta.miou",
+        "the cell beside it has no number",
+    ),
+    (
+        'provenance = "quoted"',
+        'provenance = "quoted"\ndelta_from = 3',
+        "delta_from = ",
+        "row[2].delta_from",
+        "there is no row 3",
+    ),
+    (
+        'miou = "-"',
+        'miou = "-"\n[row.differs.miou]\nprovenance = "re-runs"',
+        "provenance = ",
+        "row[2].differs.miou.provenance",
+        "nearest: re-run",
+    ),
+    (
+        'miou = "-"',
+        'miou = "-"\n[row.differs.miou]\nunit = "M"',
+        "unit = ",
+        "row[2].differs.miou.unit",
+        "unknown key",
+    ),
+    (
+        'label = "mIoU"',
+        'label = "mIoU"\nline = 1',
+        "line = ",
+        "column[2].line",
+        "only in a table with sideways = true",
+    ),
+    (
+        'value = "1,273"',
+        'value = "1,273"\nrelation = "atmost"',
+        "relation = ",
+        "claim[1].relation",
+        "nearest: at most",
+    ),
+    (
+        "minus = 1",
+        'minus = 1\nminus_column = "miuo"',
+        "minus_column = ",
+        "claim[1].minus_column",
+        "unknown column 'miuo'; nearest: miou",
+    ),
+    (
+        "[[claim]]",
+        '[[mention]]\nwhere = "Abstract"\ncolumn = "params"\nrow = 3\nvalue = "44"\n[[claim]]',
+        "row = ",
+        "mention[1].row",
+        "there is no row 3",
+    ),
     *(
         (
             "tolerance = { relative = 0.01 }",
@@ -291,4 +293,11 @@ def test_table_names():
         "iv",
         "fig1",
     ]
-    assert sorted(["10", "4a", "b2", "4", "b10"], key=natural) == ["b2", "b10", "4", "4a", "10"]
+    assert sorted(["10", "4a", "b2", "4", "b10"], key=natural) == ["4", "4a", "10", "b2", "b10"]
+    roman = ["i", "iii", "iv", "v", "viii", "ix", "x", "xa", "xb", "xia", "xid"]
+    assert sorted(["supplement", "7", "figi", *reversed(roman)], key=natural) == [
+        "7",
+        *roman,
+        "figi",
+        "supplement",
+    ]

@@ -19,6 +19,10 @@ from tables.record import parse
         ("18G", "18", 0, None, "G"),
         (" 62.5 % ", "62.5", 1, None, "%"),
         ("-0.6", "-0.6", 1, None, ""),
+        ("+1.0", "1.0", 1, None, ""),
+        ("512²", "512", 0, None, "²"),
+        ("160k", "160", 0, None, "k"),
+        ("6e-5", "0.00006", 5, None, ""),
     ],
 )
 def test_printed_numbers_are_read(text, value, decimals, spread, suffix):
