@@ -57,14 +57,18 @@ def tests(session: nox.Session) -> None:
     _run(session, "-m", "pytest", "-n", "2", *session.posargs)
 
 
-@nox.session(venv_backend="none", requires=["env"])
+@nox.session
 def bench(session: nox.Session) -> None:
-    """Times the operators against their peers, into reports/performance.md."""
+    """Times operators and models against their peers, into reports/performance.md."""
+    if not isinstance(session.virtualenv, PassthroughEnv):  # the peers are for nothing else
+        session.install("-e", ".[test,bench]")
     results = Path(session.create_tmp()).resolve() / "benchmarks.json"
     options = ["python_files=bench_*.py", "python_functions=bench_*", "pythonpath=tests/benchmarks"]
     given = [word for option in options for word in ("-o", option)]
-    _run(session, "-m", "pytest", "tests/benchmarks", *given, f"--benchmark-json={results}", *session.posargs)
-    _run(session, "-m", "bench.performance", str(results), str(ROOT / "reports" / "performance.md"))
+    report = str(ROOT / "reports" / "performance.md")
+    suite = ["tests/benchmarks", *given, f"--benchmark-json={results}", *session.posargs]
+    session.run("python", "-m", "pytest", *suite)
+    session.run("python", "-m", "bench.performance", str(results), report)
 
 
 @nox.session(venv_backend="none", requires=["env"])

@@ -38,7 +38,12 @@ def render(results: dict[str, Any], environment: dict[str, str]) -> str:
         dict.fromkeys(name for item in results["benchmarks"] for name in item["extra_info"]["others"])
     )
     for group, items in groups.items():
-        lines += ["", f"## {group}", "", *_table(items, names)]
+        own = [name for name in names if any(name in item["extra_info"]["others"] for item in items)]
+        lines += ["", f"## {group}", "", *_table(items, own)]
+        for item in items:
+            lines += [*_memory(item), *_parts(item)]
+    if not any("cuda" in group for group in groups):
+        lines += ["", "Not run on a GPU: there was none."]
     lines += ["", "Contenders:", ""]
     lines += [f"- {name}: {NOTES.get(name, '')}".rstrip(": ") for name in names]
     lines += ["", "## Environment", "", "| | |", "|---|---|"]
@@ -57,6 +62,36 @@ def _table(items: Iterable[dict[str, Any]], names: list[str]) -> list[str]:
             cells.append("not run" if other is None else f"{1e3 * other:.2f} ({other / ours:.1f}x)")
         lines.append(f"| {' | '.join([*cells, str(info['rounds']), info.get('backend', '')])} |")
     return lines
+
+
+def _memory(item: dict[str, Any]) -> list[str]:
+    """What a call needs at most, of each contender."""
+    memory = item["extra_info"].get("memory")
+    if not memory:
+        return []
+    told = (f"{name} {_mebibytes(size)}" for name, size in memory.items())
+    return ["", f"Peak memory of a call, {item['name']}: {', '.join(told)}."]
+
+
+def _mebibytes(size: int | None) -> str:
+    return "not measured" if size is None else f"{size / 2**20:.0f} MiB"
+
+
+def _parts(item: dict[str, Any]) -> list[str]:
+    """Where our time goes, and the least time that the model's arithmetic needs here."""
+    parts, floor = item["extra_info"].get("parts"), item["extra_info"].get("floor")
+    if not parts or not floor:
+        return []
+    lines = ["", f"Where our time goes ({item['name']}; a part includes those named under it):", ""]
+    lines += ["| part | ms |", "|---|---:|"]
+    lines += [f"| `{name}` | {1e3 * seconds:.0f} |" for name, seconds in parts.items()]
+    work, rate = floor["multiply_adds"] / 1e9, floor["rate"] / 1e9
+    return [
+        *lines,
+        "",
+        f"The floor: {work:.1f} G multiply-adds (`flops/exact-v1`) at the {rate:.0f} G a second that a "
+        f"matrix product of PyTorch reaches here take {1e3 * work / rate:.0f} ms.",
+    ]
 
 
 def main(arguments: list[str]) -> int:

@@ -22,12 +22,19 @@ from ops import ms_deform_attn_multiply_adds
 class Cost:
     """Multiply-adds of one call; `family` is the name reports use, one for all spellings of an operation.
 
-    `note` tells calls of a family apart where a protocol cares (the equation of an `einsum`).
+    Attributes:
+        note: tells calls of a family apart where a protocol cares (the equation of an `einsum`).
+        inputs: elements of the first tensor that the call reads.
+        outputs: elements of the first tensor that it gives.
+        affine: whether a convolution or linear layer has a bias, a normalisation a weight.
     """
 
     family: str
     macs: int
     note: str = ""
+    inputs: int = 0
+    outputs: int = 0
+    affine: bool = False
 
 
 Formula = Callable[[tuple, dict, Any], int]
@@ -110,6 +117,10 @@ def _deformable_attention(args: tuple, kwargs: dict, out: Tensor) -> int:
     return ms_deform_attn_multiply_adds(locations.shape, value.shape[3])
 
 
+def _deformable_attention_of_points(args: tuple, kwargs: dict, out: Tensor) -> int:
+    return ms_deform_attn_multiply_adds(args[3].shape, args[0].shape[3])
+
+
 def _per_input(args: tuple, kwargs: dict, out: Tensor) -> int:
     return args[0].numel()
 
@@ -133,6 +144,7 @@ FORMULAS: dict[str, tuple[str, Formula]] = {
     "aten::einsum": ("einsum", _einsum),
     "aten::scaled_dot_product_attention": ("scaled_dot_product_attention", _attention),
     "maskbench::ms_deform_attn": ("ms_deform_attn", _deformable_attention),
+    "maskbench::ms_deform_attn_points": ("ms_deform_attn", _deformable_attention_of_points),
     "aten::layer_norm": ("layer_norm", _normalisation(2)),
     "aten::native_layer_norm": ("layer_norm", _normalisation(2)),
     "aten::group_norm": ("group_norm", _normalisation(2)),
@@ -155,11 +167,29 @@ def known(op: str, args: tuple) -> bool:
     return op in FORMULAS or op in FREE
 
 
+_AFFINE = {"conv": 2, "linear": 2, "layer_norm": 2, "group_norm": 2, "instance_norm": 1, "batch_norm": 1}
+_AFFINE_OF = {"aten::native_group_norm": 1}  # where the spelling has its weight elsewhere than the family
+
+
 def cost(op: str, args: tuple, kwargs: dict, out: Any) -> Cost | None:
     """What the call costs; None where the operator is unknown. Shapes are read, values never."""
     if op in FREE:
-        return Cost("free", 0)
+        return Cost(op.removeprefix("aten::").rstrip("_"), 0, inputs=_elements(args), outputs=_elements(out))
     if op not in FORMULAS:
         return None
     family, formula = FORMULAS[op]
-    return Cost(family, formula(args, kwargs, out), note=args[0] if family == "einsum" else "")
+    index = _AFFINE_OF.get(op, _AFFINE.get(family))
+    return Cost(
+        family,
+        formula(args, kwargs, out),
+        note=args[0] if family == "einsum" else "",
+        inputs=_elements(args),
+        outputs=_elements(out),
+        affine=index is not None and _argument(args, index) is not None,
+    )
+
+
+def _elements(value: Any) -> int:
+    """Elements of the first tensor among arguments or results."""
+    found = value if isinstance(value, (tuple, list)) else (value,)
+    return next((item.numel() for item in found if isinstance(item, Tensor)), 0)

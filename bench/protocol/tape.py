@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -37,23 +37,37 @@ class Entry:
 
 @dataclass
 class Tape:
-    """Operator calls in order; `results` are the storages of the value the traced function returned."""
+    """Operator calls in order; `results` are the storages of the value the traced function returned.
+
+    `aside` are those of values that a tool followed as well, though the result does not need them.
+    """
 
     entries: list[Entry] = field(default_factory=list)
     results: frozenset[int] = frozenset()
+    aside: frozenset[int] = frozenset()
 
-    def live(self) -> list[Entry]:
-        """The entries that `results` depends on, in order (dead code elimination, backwards over the tape).
+    def live(self, results: frozenset[int] | None = None) -> list[Entry]:
+        """The entries that `results` depend on, in order (dead code elimination, backwards over the tape).
 
         A write into live memory makes the writer live; it never ends that life, since it may be partial.
+
+        Args:
+            results: storages; those of the tape unless given.
         """
-        needed = set(self.results)
+        needed = set(self.results if results is None else results)
         kept = []
         for entry in reversed(self.entries):
             if not needed.isdisjoint(entry.writes):
                 needed |= entry.reads
                 kept.append(entry)
         return kept[::-1]
+
+
+class Followed(NamedTuple):
+    """Values with tensors: the result of a function, and what a tool followed beside it."""
+
+    result: Any
+    aside: Any = ()
 
 
 def tensors(tree: Any) -> Iterator[Tensor]:
@@ -86,7 +100,7 @@ class Storages:
 
 
 class Recorder(TorchDispatchMode):
-    """Writes a `Tape` while it is the active dispatch mode."""
+    """Writes a `Tape` while it is the active dispatch mode, which it can be several times in turn."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,6 +109,24 @@ class Recorder(TorchDispatchMode):
         self._part = "model"
         self._parts: dict[nn.Module, str] = {}
         self._modules: list[nn.Module] = []
+
+    def run(self, function: Callable[[Recorder], Any]) -> Any:
+        """What `function(recorder)` gives; its operators go on the tape."""
+        with torch.inference_mode(), self:
+            return function(self)
+
+    def branch(self, function: Callable[[Recorder], Any]) -> Tape:
+        """The tape so far and on through `function(recorder)`, whose value is the result; ours is as before.
+
+        The function gives the result, or a `Followed` of the result and what was followed beside it.
+        """
+        beginning = list(self.tape.entries)
+        value = self.run(function)
+        if not isinstance(value, Followed):
+            value = Followed(value)
+        tape = Tape(self.tape.entries, self.storages.of(value.result), self.storages.of(value.aside))
+        self.tape = Tape(beginning)
+        return tape
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -158,8 +190,4 @@ class Recorder(TorchDispatchMode):
 
 def record(function: Callable[[Recorder], Any]) -> Tape:
     """Run `function(recorder)` on `meta` tensors and return the tape of what it did."""
-    recorder = Recorder()
-    with torch.inference_mode(), recorder:
-        result = function(recorder)
-    recorder.tape.results = recorder.storages.of(result)
-    return recorder.tape
+    return Recorder().branch(function)

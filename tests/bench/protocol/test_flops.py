@@ -8,6 +8,7 @@ from torch import nn
 
 import models
 from bench.protocol import flops
+from bench.protocol.images import Picture, fixed
 from bench.protocol.rules import FVCORE
 from bench.protocol.summary import summarise
 from models.inference import semantic_inference
@@ -53,15 +54,20 @@ def deformable(value, shapes, locations, weights):
     return PythonOperator.apply(value, locations, weights)
 
 
+def deformable_points(value, shapes, references, offsets, logits, extents):
+    return PythonOperator.apply(value, references[:, :, None, :, None] + offsets, logits.softmax(-1))
+
+
 @pytest.mark.parametrize(
     "preset", ["mask2former_r50_ade20k", "mask2former_swin_t_ade20k", "faseg_r50_ade20k"]
 )
 def test_a_small_model_counts_as_fvcore_counts_it_on_real_tensors(preset, monkeypatch):
     spec = override(models.preset(preset), SMALL | (SWIN if "swin" in preset else RESNET))
     ours = flops.count(spec, size=(192, 256))
-    plain = replace(FVCORE, elementwise={})  # this fvcore meets the matrix product of our DFPQ
-    counted = summarise(flops.semantic_tape(spec, (192, 256), (192, 256)).live(), plain, (192, 256))
+    plain = replace(FVCORE, inside={})  # this fvcore meets the matrix product of our DFPQ
+    counted = summarise(plain.seen(flops.tape(spec, *fixed(192, 256))), plain, (192, 256))
     monkeypatch.setattr("models.attention.deformable.ms_deform_attn", deformable)
+    monkeypatch.setattr("models.attention.deformable.ms_deform_attn_points", deformable_points)
     total, by_operator = fvcore_count(Segmenter(spec.build().eval()), torch.zeros(1, 3, 192, 256))
     assert {name: macs for name, macs in counted.by_operator.items() if macs} == by_operator
     assert counted.total == total > 100_000_000
@@ -111,6 +117,50 @@ def test_images_are_padded_and_scores_are_not():
     assert padded.total - cropped.total == 4 * 150 * (512 * 512 - 500 * 481)
 
 
-def test_an_unknown_protocol_names_those_there_are():
+def test_an_unknown_protocol_or_end_names_those_there_are():
+    spec = models.preset("mask2former_r50_ade20k")
     with pytest.raises(SpecError, match="flops/fvcore-v2.*flops/fvcore-v1"):
-        flops.count(models.preset("mask2former_r50_ade20k"), size=(512, 512), protocol="flops/fvcore-v2")
+        flops.count(spec, size=(512, 512), protocol="flops/fvcore-v2")
+    with pytest.raises(SpecError, match="'score'.*scores"):
+        flops.count(spec, size=(512, 512), end="score")
+
+
+def test_a_mean_over_images_is_that_of_their_counts():
+    spec = override(models.preset("mask2former_r50_ade20k"), SMALL | RESNET)
+    # the first two are padded to the same size, for which the model is called once
+    pictures = [Picture((60, 64), (30, 32)), Picture((64, 50), (64, 50)), Picture((64, 96), (48, 72))]
+    flops.tape.cache_clear(), flops._call.cache_clear()
+    one = [flops.count(spec, *picture, end="masks") for picture in pictures]
+    mean = flops.average(spec, pictures, end="masks")
+    assert flops._call.cache_info().misses == 2
+    assert mean.total == round(sum(count.total for count in one) / 3)
+    assert mean.by_part["postprocess"] == round(sum(count.by_part["postprocess"] for count in one) / 3)
+    spread = sum((count.total - sum(c.total for c in one) / 3) ** 2 for count in one) / 3
+    assert mean.deviation == pytest.approx(spread**0.5)
+    assert (mean.size, mean.images, one[0].size, one[0].images) == (None, 3, (60, 64), 1)
+
+
+def test_where_a_count_ends():
+    """Masks of 7 queries resized to the padded image, then to the photo; scores of 5 classes from them."""
+    spec = override(models.preset("mask2former_r50_ade20k"), SMALL | RESNET)
+
+    def after(end):
+        count = flops.count(spec, (64, 90), (100, 140), protocol="flops/exact-v1", end=end)
+        return count.by_part.get("postprocess", 0)
+
+    padded, photo = 64 * 96, 100 * 140
+    assert after("predictions") == 0
+    assert after("masks") == 4 * 7 * (padded + photo)
+    assert after("masks_and_scores") == 4 * 7 * (padded + photo) + 7 * 5 * photo
+    assert after("scores") == 4 * 7 * padded + 7 * 5 * padded + 4 * 5 * photo
+
+
+def test_auxiliary_predictions_count_where_they_are_computed_with_the_last():
+    """Of Mask2Former's auxiliary outputs only the classes are dead code: 9 linear layers and the norm."""
+    spec = override(models.preset("mask2former_r50_ade20k"), SMALL | RESNET)
+    last, every = (flops.count(spec, (64, 64), end=end) for end in ("predictions", "everything"))
+    assert every.total - last.total == 9 * 7 * 32 * 6
+    exact = [
+        flops.count(spec, (64, 64), None, "flops/exact-v1", e).total for e in ("predictions", "everything")
+    ]
+    assert exact[0] == exact[1]

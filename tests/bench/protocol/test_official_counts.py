@@ -4,7 +4,7 @@ import pytest
 
 import models
 from bench.protocol import flops, params
-from bench.protocol.sizes import paper_size
+from bench.protocol.systems import setting
 from tests.bench.protocol.official import OFFICIAL, OPERATORS, PARTS
 
 ATTENTION = ("matmul", "bmm", "baddbmm", "scaled_dot_product_attention")
@@ -19,7 +19,8 @@ def test_parameters_equal_the_released_code(name):
 
 @pytest.mark.parametrize("name", OFFICIAL)
 def test_flops_equal_the_released_code(name):
-    counted = flops.count(models.preset(name), size=paper_size(name))
+    size = setting(name).pictures[0].size
+    counted = flops.count(models.preset(name), size)
     found = dict(counted.by_operator)
     assert found.pop("ms_deform_attn") == 0
     found["attention products"] = sum(found.pop(family, 0) for family in ATTENTION)

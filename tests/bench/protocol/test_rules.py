@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bench.protocol.rules import EXACT, FVCORE, Protocol, as_numpy_prints
+from bench.protocol.rules import EXACT, FVCORE, PRODUCTS, Protocol, as_numpy_prints, stacked
+from bench.protocol.tape import record
 from ops import ms_deform_attn
 from tests.bench.protocol.oracle import fvcore_count, our_count
 
@@ -22,6 +23,19 @@ def test_our_operator_is_one_call_that_the_papers_tool_did_not_see():
     assert exact.by_operator == {"ms_deform_attn": 5 * 7 * 8 * 2 * 4 * 32}
 
 
+class DeformablePoints(nn.Module):
+    def forward(self, value, references, offsets, logits):
+        return torch.ops.maskbench.ms_deform_attn_points(value, [4, 6, 2, 3], references, offsets, logits)
+
+
+def test_the_operator_that_also_makes_its_weights_counts_as_much():
+    inputs = torch.zeros(1, 30, 8, 32), torch.zeros(1, 7, 1, 2), torch.zeros(1, 7, 8, 2, 4, 2)
+    inputs += (torch.zeros(1, 7, 8, 2, 4),)
+    papers, exact = (our_count(DeformablePoints(), *inputs, protocol=rule) for rule in (FVCORE, EXACT))
+    assert (papers.total, papers.by_operator, papers.uncounted) == (0, {"ms_deform_attn": 0}, {})
+    assert exact.by_operator == {"ms_deform_attn": 5 * 7 * 8 * 2 * 4 * 32}
+
+
 class Aggregation(nn.Module):
     def __init__(self):
         super().__init__()
@@ -32,7 +46,7 @@ class Aggregation(nn.Module):
 
 
 def test_a_released_product_and_sum_counts_nothing_but_the_layers_around_it_do():
-    released = Protocol(name="test", elementwise={Aggregation: "a product and a sum"})
+    released = Protocol(name="test", inside={(Aggregation,): dict.fromkeys(PRODUCTS, "a sum")})
     inputs = torch.zeros(3, 50), torch.zeros(50, 16)
     counted = our_count(Aggregation(), *inputs, protocol=released)
     assert counted.by_operator == {"linear": 3 * 16 * 16, "matmul": 0}
@@ -61,7 +75,7 @@ class Weighting(nn.Module):
 def test_every_product_of_such_a_module_counts_nothing(form):
     inputs = torch.zeros(3, 5), torch.zeros(5, 7)
     assert our_count(Weighting(form), *inputs, protocol=EXACT).total in (3 * 5, 3 * 5 * 7)
-    released = Protocol(name="test", elementwise={Weighting: "a product and a sum"})
+    released = Protocol(name="test", inside={(Weighting,): dict.fromkeys(PRODUCTS, "a sum")})
     assert our_count(Weighting(form), *inputs, protocol=released).total == 0
 
 
@@ -111,3 +125,46 @@ def test_einsum_is_rounded_as_numpy_prints_it():
     assert as_numpy_prints(masks, "bqc,bchw->bqhw") == 419_450_000 != masks
     assert as_numpy_prints(masks, "nct, ncp -> ntp") == masks
     assert FVCORE.einsum_as_printed and not EXACT.einsum_as_printed
+
+
+class Outer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Sequential(nn.Linear(4, 6))
+        self.other = nn.Linear(6, 2)
+
+    def forward(self, x):
+        return self.other(self.inner(x))
+
+
+def test_a_place_is_modules_one_inside_the_other():
+    x = torch.zeros(5, 4)
+    once = our_count(Outer(), x, protocol=EXACT).total
+    assert once == 5 * 4 * 6 + 5 * 6 * 2
+    twice = Protocol(name="test", repeated={(Outer, nn.Sequential): 2})
+    assert our_count(Outer(), x, protocol=twice).total == once + 5 * 4 * 6
+    swapped = Protocol(name="test", repeated={(nn.Sequential, Outer): 2})
+    assert our_count(Outer(), x, protocol=swapped).total == once
+    hidden = Protocol(name="test", inside={(Outer, nn.Sequential, nn.Linear): {"linear": "why not"}})
+    assert our_count(Outer(), x, protocol=hidden).total == 5 * 6 * 2
+    assert hidden.why_nothing("linear") == "why not"
+
+
+def test_einsums_of_predictions_computed_at_once_are_rounded_once():
+    class Layers(nn.Module):
+        def forward(self, x, y):
+            return [torch.einsum("bqc,bcp->bqp", x + i, y) for i in range(6)], torch.einsum(
+                "bqc,bcp->bp", x, y
+            )
+
+    def run(recorder):
+        return Layers()(
+            torch.empty(1, 100, 256, device="meta"), torch.empty(1, 256, 128 * 128, device="meta")
+        )
+
+    each, macs = 419_450_000, 100 * 256 * 128 * 128
+    tape = record(run)
+    counts = [FVCORE.count(entry) for entry in tape.live() if entry.cost.macs]
+    assert counts == [each] * 6 + [each]
+    counts = [FVCORE.count(entry) for entry in stacked(tape.live()) if entry.cost.macs]
+    assert counts == [2_516_500_000, each] and 6 * macs == 2_516_582_400
