@@ -18,6 +18,7 @@ from models.backbones import BackboneSpec
 from models.decoders.location import LocationDecoderSpec
 from models.deformable_encoder import DeformableEncoderSpec, LevelProjections, unflatten
 from models.huggingface.deformable_detr import HUGGINGFACE, RELEASED
+from models.images import check_images
 from models.inference import InferenceSpec
 from models.inference.detr import DETRInferenceSpec
 from models.losses.detr import DETRLossSpec
@@ -95,7 +96,7 @@ class DeformableDETR(nn.Module):
 
     def __init__(self, spec: DeformableDETRSpec) -> None:
         super().__init__()
-        self.spec, self.inference = spec, spec.inference.build()
+        self.spec, self.inference = spec, spec.inference.build_for("boxes")
         self.backbone = spec.backbone.build()
         if unknown := [name for name in spec.inputs if name not in self.backbone.channels]:
             raise SpecError(f"inputs {unknown}: the backbone has {', '.join(self.backbone.channels)}")
@@ -123,8 +124,9 @@ class DeformableDETR(nn.Module):
             logits [B, Q, h, w] at the finest level of the mask head (1/8), of the padded batch.
 
         Raises:
-            ValueError: sizes that do not fit the images.
+            ValueError: images of another kind, or sizes that do not fit them.
         """
+        check_images(images)
         features = self.backbone(images)
         levels = self.projections([features[name] for name in self.spec.inputs])
         padding: list[Tensor] | None = None

@@ -23,7 +23,7 @@ class DeformableEncoderSpec(Spec):
     """`layers` layers, each with `points` samples a level and head; the defaults are Deformable DETR's."""
 
     part: ClassVar[str] = "deformable_encoder"
-    least: ClassVar[dict[str, int]] = {"layers": 0, "heads": 1, "points": 1, "ffn_dim": 1, "dropout": 0}
+    least: ClassVar[dict[str, int]] = {"layers": 0, "heads": 1, "points": 1, "ffn_dim": 1}
     layers: int = 6
     heads: int = 8
     points: int = 4
@@ -37,7 +37,7 @@ class DeformableEncoderSpec(Spec):
         )
 
 
-class EncoderLayer(nn.Module):
+class DeformableEncoderLayer(nn.Module):
     """Deformable self-attention of all pixels of all levels, and a feed-forward network, post-norm."""
 
     def __init__(
@@ -81,7 +81,7 @@ class DeformableEncoder(nn.Module):
         super().__init__()
         self.level_embedding = nn.Parameter(torch.empty(levels, dim))
         self.layers = nn.ModuleList(
-            EncoderLayer(dim, levels, heads, points, ffn_dim, dropout) for _ in range(layers)
+            DeformableEncoderLayer(dim, levels, heads, points, ffn_dim, dropout) for _ in range(layers)
         )
         nn.init.normal_(self.level_embedding)
 

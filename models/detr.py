@@ -15,8 +15,10 @@ from torch import Tensor, nn
 
 from models.backbones import BackboneSpec
 from models.decoders import TransformerDecoderSpec, TransformerEncoderSpec
+from models.deformable_encoder import tokens
 from models.heads import MLP
 from models.huggingface.detr import HUGGINGFACE
+from models.images import check_images
 from models.inference import InferenceSpec
 from models.inference.detr import DETRInferenceSpec
 from models.losses.detr import DETRLossSpec
@@ -97,7 +99,7 @@ class DETR(nn.Module):
 
     def __init__(self, spec: DETRSpec) -> None:
         super().__init__()
-        self.spec, self.inference = spec, spec.inference.build()
+        self.spec, self.inference = spec, spec.inference.build_for("boxes")
         dim, ids = spec.decoder.dim, spec.ids()
         self.backbone = spec.backbone.build()
         self.projection = nn.Conv2d(self.backbone.channels[LEVEL], dim, 1)
@@ -127,15 +129,16 @@ class DETR(nn.Module):
             [B, Q, h, w] at the finest level of the mask head (1/4), of the padded batch.
 
         Raises:
-            ValueError: sizes that do not fit the images.
+            ValueError: images of another kind, or sizes that do not fit them.
         """
+        check_images(images)
         features = self.backbone(images)
         projected = self.projection(features[LEVEL])
         shape = projected.shape[-2:]
         padding = None if sizes is None else shrink(padding_mask(sizes, images), shape)
-        positions = _tokens(self.positions(projected, padding=padding))
+        positions = tokens(self.positions(projected, padding=padding))
         hidden = None if padding is None else padding.flatten(1)
-        memory = self.encoder(_tokens(projected), positions, hidden)
+        memory = self.encoder(tokens(projected), positions, hidden)
         layers = self.decoder(memory, positions, hidden)
         outputs = [self._predict(queries) for queries in layers]
         if self.mask_head is not None:
@@ -152,12 +155,6 @@ class DETR(nn.Module):
             boxes=full_precision(self.box(queries)).sigmoid(),
             class_ids=self.class_ids,
         )
-
-
-def _tokens(maps: Tensor) -> Tensor:
-    """[B, C, H, W] to [B, H * W, C]."""
-    return maps.flatten(2).transpose(1, 2)
-
 
 
 _LAYER = r"(encoder|decoder)\.layers\.(\d+)\."
@@ -182,6 +179,7 @@ _RULES = (
     (r"box\.(.+)", r"bbox_embed.\1"),
 )
 """Names in the released DETR; the backbone's are torchvision's, which are also ours."""
+
 
 def _official_names(model: nn.Module) -> dict[str, str]:
     """With a mask head the detector's names have a prefix, without they have none."""

@@ -6,7 +6,6 @@ They are post-norm, norm(x + f(x)). With `pre_norm` they are x + f(norm(x)); the
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -65,43 +64,3 @@ class SelfAttention(nn.Module):
         attended = self.attention(placed, placed, inner, forbidden)[0]
         x = x + F.dropout(attended, self.dropout, self.training)
         return x if self.pre_norm else self.norm(x)
-
-
-class MemoryAttention(nn.Module):
-    """norm(x + drop(attention of the queries to a memory)), with positions on queries and keys.
-
-    Cross-attention that sees the whole memory (DETR); policies that choose among the keys: `attention/`.
-    """
-
-    def __init__(self, dim: int, heads: int, dropout: float = 0.0, pre_norm: bool = False) -> None:
-        super().__init__()
-        self.attention = MultiheadAttention(dim, heads, dropout)
-        self.norm = nn.LayerNorm(dim)
-        self.dropout, self.pre_norm = dropout, pre_norm
-
-    def forward(
-        self,
-        x: Tensor,
-        positions: Tensor,
-        memory: Tensor,
-        memory_positions: Tensor,
-        forbidden: Tensor | None = None,
-    ) -> Tensor:
-        """Queries [B, Q, C] and a memory [B, N, C], with positions [B or 1, ..., C] -> [B, Q, C];
-        `forbidden` as in `MultiheadAttention`."""
-        return self.attend(x, positions, memory, memory_positions, forbidden)[0]
-
-    def attend(
-        self,
-        x: Tensor,
-        positions: Tensor,
-        memory: Tensor,
-        memory_positions: Tensor,
-        forbidden: Tensor | None = None,
-        scores: Literal["masked", "unmasked", "logits"] | None = None,
-    ) -> tuple[Tensor, Tensor | None]:
-        """The same, and the scores [B, Q, N] that `MultiheadAttention` hands out."""
-        placed = (self.norm(x) if self.pre_norm else x) + positions
-        attended, handed = self.attention(placed, memory + memory_positions, memory, forbidden, scores)
-        x = x + F.dropout(attended, self.dropout, self.training)
-        return (x if self.pre_norm else self.norm(x)), handed

@@ -16,12 +16,13 @@ from models.backbones import BackboneSpec
 from models.decoders import DecoderSpec
 from models.detectron2 import PIXELS, PREDICTOR, detectron2_layout
 from models.huggingface.mask2former import HUGGINGFACE
+from models.images import check_images
 from models.inference import InferenceSpec, MaskClassificationSpec
 from models.losses import MaskLossSpec
 from models.official import OfficialLayout
 from models.outputs import SegmentationOutput
 from models.pixel_decoders import MSDeformAttnSpec, PixelDecoderSpec
-from models.spec import Spec, SpecError
+from models.spec import Spec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,11 +62,8 @@ class Mask2Former(nn.Module):
 
     def __init__(self, spec: Mask2FormerSpec) -> None:
         super().__init__()
-        if spec.pixel_decoder.dim != spec.decoder.dim:
-            raise SpecError(
-                f"pixel_decoder.dim {spec.pixel_decoder.dim} and decoder.dim {spec.decoder.dim} must be equal"
-            )
-        self.spec, self.inference = spec, spec.inference.build()
+        spec.pixel_decoder.check_decoder(spec.decoder.dim)
+        self.spec, self.inference = spec, spec.inference.build_for("set")
         strides = spec.decoder.strides
         self.backbone = spec.backbone.build()
         self.pixel_decoder = spec.pixel_decoder.build(
@@ -77,12 +75,10 @@ class Mask2Former(nn.Module):
         """Normalised images [B, 3, H, W] to class logits [B, Q, K + 1] and mask logits [B, Q, H / 4, W / 4].
 
         Raises:
-            ValueError: H or W is not a multiple of 32 (`models.inference.pad_to_multiple` pads).
+            ValueError: images of another kind, or H or W is not a multiple of 32
+            (`models.inference.pad_to_multiple` pads).
         """
-        if images.shape[-2] % 32 or images.shape[-1] % 32:
-            raise ValueError(
-                f"images of {tuple(images.shape[-2:])}: height and width must be multiples of 32"
-            )
+        check_images(images, self.size_divisor)
         pixels = self.pixel_decoder(self.backbone(images))
         return self.decoder(pixels.features, pixels.positions, pixels.mask_features)
 

@@ -19,6 +19,7 @@ from models.decoders import TransformerDecoderSpec
 from models.detectron2 import PIXELS, PREDICTOR, detectron2_layout
 from models.heads import MaskHead
 from models.huggingface.maskformer import HUGGINGFACE
+from models.images import check_images
 from models.inference import InferenceSpec, MaskClassificationSpec
 from models.losses import MaskLossSpec, maskformer_loss
 from models.official import OfficialLayout
@@ -77,7 +78,11 @@ class MaskFormer(nn.Module):
 
     def __init__(self, spec: MaskFormerSpec) -> None:
         super().__init__()
-        self.spec, self.inference, self.size_divisor = spec, spec.inference.build(), spec.size_divisor
+        self.spec, self.inference, self.size_divisor = (
+            spec,
+            spec.inference.build_for("set"),
+            spec.size_divisor,
+        )
         strides = [PYRAMID[name] for name in spec.memory if name in PYRAMID]
         self.backbone = spec.backbone.build()
         self.pixel_decoder = spec.pixel_decoder.build(self.backbone.channels, strides, ())
@@ -87,7 +92,11 @@ class MaskFormer(nn.Module):
         """Normalised images [B, 3, H, W] to class logits [B, Q, K + 1] and mask logits [B, Q, H / 4, W / 4].
 
         The auxiliary outputs are those of the earlier layers.
+
+        Raises:
+            ValueError: images of another kind.
         """
+        check_images(images)
         features = self.backbone(images)
         pixels = self.pixel_decoder(features)
         maps = dict(features)

@@ -67,8 +67,8 @@ def load_official(model: nn.Module, source: Mapping[str, Any] | str | Path) -> L
             .pkl (detectron2's, numpy arrays and plain containers only) or .safetensors.
 
     Raises:
-        CheckpointError: entries missing, left over, of another shape or not finite (named); a damaged or
-            unsafe file.
+        CheckpointError: entries missing, left over, of another shape, not finite in the model's type or on
+            the meta device (named); a damaged or unsafe file.
         OSError: the file cannot be opened.
     """
     origin = "the state dict" if isinstance(source, Mapping) else str(source)
@@ -91,6 +91,8 @@ def load_official(model: nn.Module, source: Mapping[str, Any] | str | Path) -> L
 def to_official(model: nn.Module, layout: str = "released") -> State:
     """The model's state dict under the names of a layout, without the constants of a released file.
 
+    The tensors share their memory with the model, as in `state_dict`: a model that trains on changes them.
+
     Args:
         layout: "released" for the authors' own, or that of a library that carries the model ("huggingface").
 
@@ -104,8 +106,10 @@ def to_official(model: nn.Module, layout: str = "released") -> State:
     return layouts[layout].restore({names[key]: tensor for key, tensor in model.state_dict().items()})
 
 
-def rename(keys: Iterable[str], rules: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """The released name of each key, by the first rule (pattern, replacement) that matches all of it.
+def rename(
+    keys: Iterable[str], rules: Iterable[tuple[str, str]], layout: str = "released"
+) -> dict[str, str]:
+    """The name of each key in a layout, by the first rule (pattern, replacement) that matches all of it.
 
     Raises:
         CheckpointError: a key for which there is no rule.
@@ -118,7 +122,9 @@ def rename(keys: Iterable[str], rules: Iterable[tuple[str, str]]) -> dict[str, s
                 names[key] = match.expand(replacement)
                 break
         else:
-            raise CheckpointError(f"{key!r} has no name in the released layout: this part was never released")
+            raise CheckpointError(
+                f"{key!r} has no name in the layout {layout!r}: this part was never released in it"
+            )
     return names
 
 
@@ -167,6 +173,8 @@ _DAMAGED = (
     pickle.UnpicklingError,
     safetensors.SafetensorError,
     EOFError,
+    MemoryError,
+    OverflowError,
     RuntimeError,
     AttributeError,
     LookupError,
@@ -215,7 +223,19 @@ class _PlainUnpickler(pickle.Unpickler):
             raise CheckpointError(
                 f"refuses to load {module + '.' + name!r}: only numpy arrays and plain containers"
             )
+        if name in ("ndarray", "_reconstruct"):
+            return _ARRAY if name == "ndarray" else _empty_array
         return super().find_class(module.replace("numpy.core.", "numpy._core."), name)
+
+
+_ARRAY = object()  # stands for the class, which could be called for an array of any size
+
+
+def _empty_array(kind: object, shape: tuple[int, ...], code: str | bytes) -> np.ndarray:
+    """What numpy writes first: an array of no elements; its state, the values among it, follows."""
+    if kind is not _ARRAY or tuple(shape) != (0,):
+        raise CheckpointError("refuses to make an array that does not come with its values")
+    return np.empty(0, np.int8)
 
 
 def _layouts(model: nn.Module) -> tuple[OfficialLayout, ...]:
@@ -246,6 +266,8 @@ def _tensors(content: Mapping[str, Any], origin: str) -> State:
     for key, value in content.items():
         if not isinstance(key, str):
             raise CheckpointError(f"{origin}: the entry {key!r} has no name; expected a state dict")
+        if isinstance(value, Tensor) and value.is_meta:
+            raise CheckpointError(f"{origin}: {key!r} is on the meta device and has no values")
         if isinstance(value, Tensor) and value.layout == torch.strided and not value.is_complex():
             state[key] = value
         elif isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "fiub":
@@ -260,6 +282,7 @@ def _tensors(content: Mapping[str, Any], origin: str) -> State:
 
 def _compare(ours: State, names: Mapping[str, str], theirs: State, origin: str) -> None:
     wanted = {names[key]: tuple(tensor.shape) for key, tensor in ours.items()}
+    types = {names[key]: tensor.dtype for key, tensor in ours.items()}
     problems = []
     if missing := [k for k in wanted if k not in theirs]:
         problems.append(f"{len(missing)} missing: {some(missing)}")
@@ -268,8 +291,11 @@ def _compare(ours: State, names: Mapping[str, str], theirs: State, origin: str) 
     if wrong := [k for k, shape in wanted.items() if k in theirs and tuple(theirs[k].shape) != shape]:
         shapes = [f"{k} {list(theirs[k].shape)} for {list(wanted[k])}" for k in wrong]
         problems.append(f"{len(wrong)} of another shape: {some(shapes)}")
-    if odd := [k for k in wanted if k in theirs and not torch.isfinite(theirs[k]).all()]:
+    fits = [k for k in wanted if k in theirs and k not in wrong]
+    if odd := [k for k in fits if not torch.isfinite(theirs[k]).all()]:
         problems.append(f"{len(odd)} with NaN or infinity: {some(odd)}")
+    if large := [k for k in fits if k not in odd and not torch.isfinite(theirs[k].to(types[k])).all()]:
+        problems.append(f"{len(large)} too large for {types[large[0]]}: {some(large)}")
     if problems:
         raise CheckpointError(f"{origin} does not fit the model: " + "; ".join(problems))
 

@@ -105,18 +105,28 @@ class PanopticSegFormerOutput:
 
     @property
     def thing_masks(self) -> Tensor:
-        """[B, S, h, w], the final masks of the selected pairs, at 1/8 of the padded images."""
-        return self.thing_mask_layers[-1]
+        """[B, S, h, w], the final masks of the selected pairs, at 1/8 of the padded images.
+
+        Raises ValueError in training mode, where the criterion chooses what is decoded.
+        """
+        if self.things is None:
+            raise ValueError("no masks of things: in training mode the criterion decodes them, call eval()")
+        return self.things.masks[-1]
 
     @property
     def stuff_masks(self) -> Tensor:
-        """[B, 53, h, w], the final masks of stuff."""
-        return self.stuff_mask_layers[-1]
+        """[B, 53, h, w], the final masks of stuff. Raises ValueError with joint matching."""
+        return self._of_stuff().masks[-1]
 
     @property
     def stuff_logits(self) -> Tensor:
-        """[B, 53, 1], class logits of the last block of stuff."""
-        return self.stuff_class_layers[-1]
+        """[B, 53, 1], class logits of the last block of stuff. Raises ValueError with joint matching."""
+        return self._of_stuff().class_logits[-1]
+
+    def _of_stuff(self) -> MaskDecoding:
+        if self.stuff is None:
+            raise ValueError("no queries of stuff: with joint matching it is among what was selected")
+        return self.stuff
 
     @property
     def thing_mask_layers(self) -> list[Tensor]:

@@ -18,6 +18,7 @@ from models.backbones import BackboneSpec
 from models.decoders.location import Located, LocationDecoderSpec
 from models.decoders.mask_decoder import LayerHeads, MaskDecoderSpec, Shapes
 from models.deformable_encoder import DeformableEncoderSpec, LevelProjections
+from models.images import check_images
 from models.inference import InferenceSpec
 from models.inference.mask_wise import MaskWiseSpec
 from models.losses.panoptic_segformer import PanopticSegFormerLossSpec
@@ -98,7 +99,7 @@ class PanopticSegFormer(nn.Module):
 
     def __init__(self, spec: PanopticSegFormerSpec) -> None:
         super().__init__()
-        self.spec, self.inference = spec, spec.inference.build()
+        self.spec, self.inference = spec, spec.inference.build_for("things_and_stuff")
         dim = spec.dim
         located = spec.num_classes if spec.num_things is None else spec.num_things
         stuff = spec.num_classes - located
@@ -127,8 +128,9 @@ class PanopticSegFormer(nn.Module):
                 not.
 
         Raises:
-            ValueError: sizes that do not fit the images.
+            ValueError: images of another kind, or sizes that do not fit them.
         """
+        check_images(images)
         maps = self.backbone(images)
         levels = self.projections([maps[name] for name in INPUTS])
         padding: list[Tensor] | None = None

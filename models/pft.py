@@ -15,7 +15,9 @@ from torch import nn
 
 from models.backbones import BackboneSpec
 from models.decoders.pyramid_fusion import PyramidFusionSpec
+from models.images import check_images
 from models.inference import InferenceSpec
+from models.inference.base import Output
 from models.inference.pft import PerClassSpec
 from models.losses.pft import PFTLossSpec, PyramidLossSpec
 from models.official import OfficialLayout
@@ -76,19 +78,15 @@ class PFT(nn.Module):
 
     def __init__(self, spec: PFTSpec) -> None:
         super().__init__()
-        if spec.pixel_decoder.dim != spec.decoder.dim:
-            raise SpecError(
-                f"pixel_decoder.dim {spec.pixel_decoder.dim} and decoder.dim {spec.decoder.dim} must be equal"
-            )
+        spec.pixel_decoder.check_decoder(spec.decoder.dim)
         queries, loss = spec.decoder.predictions, spec.loss
         if queries.assignment != loss.assignment:
             raise SpecError(
                 f"decoder.predictions {queries.part!r} has {queries.assignment} assignment, "
                 f"loss {loss.part!r} {loss.assignment}"
             )
-        if (queries.assignment == "fixed") != isinstance(spec.inference, PerClassSpec):
-            raise SpecError(f"inference {spec.inference.part!r} does not fit {queries.part!r} predictions")
-        self.spec, self.inference = spec, spec.inference.build()
+        output: Output = "per_class" if queries.assignment == "fixed" else "set"
+        self.spec, self.inference = spec, spec.inference.build_for(output)
         strides = sorted(spec.decoder.strides, reverse=True)
         self.backbone = spec.backbone.build()
         self.pixel_decoder = spec.pixel_decoder.build(self.backbone.channels, strides, strides)
@@ -98,11 +96,9 @@ class PFT(nn.Module):
         """Normalised images [B, 3, H, W] to class logits [B, K] and mask logits [B, K, H / 4, W / 4].
 
         Raises:
-            ValueError: H or W is not a multiple of 32 (`models.inference.pad_to_multiple` pads).
+            ValueError: images of another kind, or H or W is not a multiple of 32
+            (`models.inference.pad_to_multiple` pads).
         """
-        if images.shape[-2] % 32 or images.shape[-1] % 32:
-            raise ValueError(
-                f"images of {tuple(images.shape[-2:])}: height and width must be multiples of 32"
-            )
+        check_images(images, self.size_divisor)
         pixels = self.pixel_decoder(self.backbone(images))
         return self.decoder(pixels.features, pixels.positions, pixels.mask_features)

@@ -78,11 +78,15 @@ class SinusoidalPositions(PositionEncoding):
         """Positions [...], counted from 1 to `last`, to [..., dim / 2]."""
         position = position + self.offset if self.offset else position
         position = position / (last + 1e-6) * (2 * math.pi)
-        half = self.dim // 2
-        index = torch.arange(half, dtype=torch.float32, device=position.device)
-        period = self.temperature ** (2 * torch.div(index, 2, rounding_mode="floor") / half)
-        angle = position[..., None] / period
-        return torch.stack((angle[..., 0::2].sin(), angle[..., 1::2].cos()), dim=-1).flatten(-2)
+        return sines(position, self.dim // 2, self.temperature)
+
+
+def sines(angle: Tensor, channels: int, temperature: float = 10000.0) -> Tensor:
+    """Angles [...] to sine, cosine in turn of ever slower ones, [..., channels] (Vaswani et al., 3.5)."""
+    index = torch.arange(channels, dtype=angle.dtype, device=angle.device)
+    period = temperature ** (2 * torch.div(index, 2, rounding_mode="floor") / channels)
+    slower = angle[..., None] / period
+    return torch.stack((slower[..., 0::2].sin(), slower[..., 1::2].cos()), dim=-1).flatten(-2)
 
 
 @dataclass(frozen=True, kw_only=True)

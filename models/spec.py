@@ -21,14 +21,15 @@ class Spec:
 
     A field annotated with a Spec class accepts each subclass of it as its value; `part` is the short name by
     which an override chooses among them. `least` holds the smallest value of the numbers (and of the
-    numbers in tuples) that have one.
+    numbers in tuples) that have one; `rates` are fields that lie in [0, 1), wherever there are such.
 
     Raises:
-        SpecError: a number below its least value.
+        SpecError: a number below its least value, a rate that is none.
     """
 
     part: ClassVar[str] = ""
     least: ClassVar[Mapping[str, int]] = {}
+    rates: ClassVar[tuple[str, ...]] = ("dropout", "drop_path")
 
     def __post_init__(self) -> None:
         for name, least in self.least.items():
@@ -36,6 +37,9 @@ class Spec:
             numbers = value if isinstance(value, tuple) else (value,)
             if any(number is not None and number < least for number in numbers):
                 raise SpecError(f"{self.part}: {name} must be at least {least}, not {value}")
+        for name in self.rates:
+            if not 0 <= getattr(self, name, 0) < 1:
+                raise SpecError(f"{self.part}: {name} must be in [0, 1), not {getattr(self, name)}")
 
     def override(self: S, changes: Mapping[str, Any]) -> S:
         """Same as the function `override`."""

@@ -3,6 +3,7 @@ models.
 """
 
 from tables.loader import PresetCheck, load, load_file, paper, papers, tables
+from tables.names import printed_name
 from tables.reader import RecordError
 from tables.record import Cell, Claim, Column, Mention, Paper, Printed, Row, TableRecord, Tolerance
 
@@ -22,5 +23,6 @@ __all__ = [
     "load_file",
     "paper",
     "papers",
+    "printed_name",
     "tables",
 ]

@@ -23,6 +23,7 @@ from tables.record import (
 FOLDER = Path(__file__).resolve().parent
 PROVENANCES = ("own run", "re-run", "quoted")
 RELATIONS = ("equal", "at most", "less than", "more than")
+MINI = ("always", "on request")
 NONE = "none"  # in overrides: TOML has no word for nothing
 
 # Called with the preset, the overrides and the variant of a row; raises ValueError if that cannot be built.
@@ -31,7 +32,14 @@ _Reasons = dict[tuple[int, str], tuple[str, bool]]
 
 _PAPER = {"name": str, "title": str, "authors": str, "venue": str}
 _TABLE = {"title": str, "source": str, "column": list, "row": list}
-_TABLE_OPTIONAL = {"reason": list, "claim": list, "mention": list, "deviations": list, "sideways": bool}
+_TABLE_OPTIONAL = {
+    "reason": list,
+    "claim": list,
+    "mention": list,
+    "deviations": list,
+    "sideways": bool,
+    "mini": str,
+}
 _COLUMN = {"id": str, "label": str, "metric": str, "unit": str, "protocol": str, "dataset": str}
 _COLUMN_OPTIONAL = {
     "tolerance": dict,
@@ -117,6 +125,8 @@ def _parse(path: Path) -> tuple[Path, Reader, dict]:
 def _table(read: Reader, path: Path, data: dict, check: PresetCheck | None) -> TableRecord:
     read.keys((), data, _TABLE, _TABLE_OPTIONAL)
     sideways = data.get("sideways", False)
+    if "mini" in data:
+        read.one_of(("mini",), "time of a mini replication", data["mini"], MINI)
     columns = {column.id: column for column in _columns(read, data, sideways)}
     reasons = _reasons(read, data, columns)
     rows = []
@@ -142,6 +152,7 @@ def _table(read: Reader, path: Path, data: dict, check: PresetCheck | None) -> T
         ),
         deviations=read.texts(("deviations",), data.get("deviations", [])),
         sideways=sideways,
+        mini=data.get("mini"),
     )
 
 

@@ -23,6 +23,16 @@ def table_id(text: str) -> str:
     return re.sub(r"[\s.]", "", text.lower()).removeprefix("table")
 
 
+def printed_name(name: str) -> str:
+    """A table as papers name it, from its name in files: "Table 4a", "Table XIb", "Table B.2", "Figure I"."""
+    kind, number = ("Figure", name[3:]) if name.startswith("fig") else ("Table", name)
+    if roman := re.fullmatch(r"([ivx]+)([a-d]?)", number):
+        return f"{kind} {roman[1].upper()}{roman[2]}"
+    if appendix := re.fullmatch(r"([a-z])(\d+)", number):
+        return f"{kind} {appendix[1].upper()}.{appendix[2]}"
+    return f"{kind} {number}" if number[:1].isdigit() else number.capitalize()
+
+
 def natural(name: str) -> tuple:
     """Sorts "4", "4a", "10", then Roman numerals "iv", "ix", "xa", "xib", then "b2", "b10", as papers have
     them.

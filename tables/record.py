@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from tables.names import printed_name
+
 # A printed number: "47.2", "1,317", "48.7 ± 0.1", "18G", "512²", "6e-5", "+1.0", "100 queries", "67.5*".
 _NUMBER = re.compile(
     r"(?P<value>[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?|[-+]?\d+(?:\.\d+)?(?:e-?\d+)?)"
@@ -181,7 +183,8 @@ class TableRecord:
     """A printed table. `paper` and `table` name it on the command line; `file` is where it was read from.
 
     A table printed `sideways` has a line for each metric: its lines are our columns, and its columns our
-    rows, from left to right.
+    rows, from left to right. `mini` says when its rows are trained small: "always" the table is regenerated,
+    or "on request"; None where they cannot be, or are no variants of one model.
     """
 
     paper: str
@@ -195,6 +198,12 @@ class TableRecord:
     mentions: tuple[Mention, ...] = ()
     deviations: tuple[str, ...] = ()
     sideways: bool = False
+    mini: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The table as the paper names it: "Table 4", "Table B.2", "Figure I"."""
+        return printed_name(self.table)
 
     @property
     def cells(self) -> list[tuple[Row, Column, Cell]]:

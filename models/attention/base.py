@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from models.attention.multihead import MultiheadAttention
+from models.attention.memory import MemoryAttention
 from models.spec import Spec
 
 
@@ -18,10 +17,12 @@ from models.spec import Spec
 class CrossAttentionSpec(Spec):
     """Base of the cross-attention policies' specs.
 
-    `score_stride`: the level whose earlier scores it reads, if any.
+    `score_stride`: the level whose earlier scores it reads, if any. `joins`: whether it can attend to several
+    levels joined, which have no rows and columns.
     """
 
     score_stride: ClassVar[int | None] = None
+    joins: ClassVar[bool] = True
 
     def build(self, dim: int, heads: int, dropout: float = 0.0) -> CrossAttention:
         """The policy as a module with its own weights; `dropout` falls on its scores and on what it adds."""
@@ -100,7 +101,7 @@ class Context:
     sizes: dict[int, tuple[int, int]] = field(default_factory=dict)
 
 
-class CrossAttention(nn.Module):
+class CrossAttention(MemoryAttention):
     """A policy: which keys each query may see. Post-norm, as in Mask2Former.
 
     Attributes:
@@ -109,21 +110,7 @@ class CrossAttention(nn.Module):
 
     uses_mask: ClassVar[bool] = False
 
-    def __init__(self, dim: int, heads: int, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.attention = self.attend_with(dim, heads, dropout)
-        self.norm = nn.LayerNorm(dim)
-        self.dropout = dropout
-
-    def attend_with(self, dim: int, heads: int, dropout: float) -> nn.Module:
-        """What gathers from the level: multi-head attention, unless a policy has something else."""
-        return MultiheadAttention(dim, heads, dropout)
-
-    def residual(self, queries: Tensor, gathered: Tensor) -> Tensor:
-        """norm(queries + drop(gathered)), [B, Q, C]."""
-        return self.norm(queries + F.dropout(gathered, self.dropout, self.training))
-
-    def forward(
+    def forward(  # type: ignore[override]
         self,
         queries: Tensor,
         query_positions: Tensor,

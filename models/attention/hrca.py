@@ -19,6 +19,7 @@ class HRCASpec(CrossAttentionSpec):
     """
 
     part: ClassVar[str] = "hrca"
+    joins: ClassVar[bool] = False
     score_stride: int = 32  # type: ignore[misc]
     selection: SelectionSpec = field(default_factory=CellSelectionSpec)
 
@@ -34,9 +35,7 @@ class HighResolutionCrossAttention(CrossAttention):
     released code.
     """
 
-    def __init__(
-        self, dim: int, heads: int, dropout: float, selection: Selection, score_stride: int
-    ) -> None:
+    def __init__(self, dim: int, heads: int, dropout: float, selection: Selection, score_stride: int) -> None:
         super().__init__(dim, heads, dropout)
         self.selection, self.score_stride = selection, score_stride
 
@@ -52,10 +51,9 @@ class HighResolutionCrossAttention(CrossAttention):
         chosen = self.selection(coarse, context.sizes[self.score_stride], level.size)
         tokens = gather_tokens(level.tokens, chosen)
         positions = gather_tokens(level.positions.expand_as(level.tokens), chosen)
-        output, scores = self.attention(
-            queries + query_positions, tokens + positions, tokens, scores="masked" if need_scores else None
-        )
-        return Attended(self.residual(queries, output), scores, positions)
+        wanted = "masked" if need_scores else None
+        attended, scores = self.attend(queries, query_positions, tokens, positions, scores=wanted)
+        return Attended(attended, scores, positions)
 
 
 def gather_tokens(tokens: Tensor, index: Tensor) -> Tensor:

@@ -46,14 +46,12 @@ class MaskedAttention(CrossAttention):
         context: Context,
         need_scores: bool = False,
     ) -> Attended:
-        output, scores = self.attention(
-            queries + query_positions,
-            level.tokens + level.positions,
-            level.tokens,
-            forbidden_pixels(context, self.threshold),
-            self.scores if need_scores else None,
+        forbidden = forbidden_pixels(context, self.threshold)
+        wanted = self.scores if need_scores else None
+        attended, scores = self.attend(
+            queries, query_positions, level.tokens, level.positions, forbidden, wanted
         )
-        return Attended(self.residual(queries, output), scores, level.positions)
+        return Attended(attended, scores, level.positions)
 
 
 def forbidden_pixels(context: Context, threshold: float) -> Tensor:

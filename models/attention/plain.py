@@ -31,10 +31,6 @@ class PlainAttention(CrossAttention):
         context: Context,
         need_scores: bool = False,
     ) -> Attended:
-        output, scores = self.attention(
-            queries + query_positions,
-            level.tokens + level.positions,
-            level.tokens,
-            scores="masked" if need_scores else None,
-        )
-        return Attended(self.residual(queries, output), scores, level.positions)
+        wanted = "masked" if need_scores else None
+        attended, scores = self.attend(queries, query_positions, level.tokens, level.positions, scores=wanted)
+        return Attended(attended, scores, level.positions)

@@ -23,6 +23,7 @@ class RCDASpec(CrossAttentionSpec):
     """
 
     part: ClassVar[str] = "rcda"
+    joins: ClassVar[bool] = False
     values: Literal["map", "pooled"] = "map"
 
     def build(self, dim: int, heads: int, dropout: float = 0.0) -> CrossAttention:

@@ -86,6 +86,11 @@ class DecoderBlock(nn.Module):
         self.high_resolution = spec.is_high_resolution(self.stride)
         self.self_first = spec.order == "self_first"
         policy = spec.policy(self.stride)
+        if isinstance(self.stride, tuple) and not policy.joins:
+            raise SpecError(
+                f"decoder.schedule: block {index} joins the levels {list(self.stride)}, but {policy.part!r} "
+                "attention needs one with rows and columns"
+            )
         self.cross = policy.build(spec.dim, spec.heads, spec.dropout)
         self.self_attention = SelfAttention(spec.dim, spec.heads, spec.dropout)
         self.feed_forward = FeedForward(spec.dim, spec.ffn_dim, spec.dropout)

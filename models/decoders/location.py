@@ -34,7 +34,7 @@ class LocationDecoderSpec(Spec):
 
     part: ClassVar[str] = "location"
     least: ClassVar[dict[str, int]] = {
-        "layers": 0, "num_queries": 1, "heads": 1, "points": 1, "ffn_dim": 1, "dropout": 0,
+        "layers": 0, "num_queries": 1, "heads": 1, "points": 1, "ffn_dim": 1,
     }  # fmt: skip
     layers: int = 6
     num_queries: int = 300

@@ -14,9 +14,9 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 
 from models.attention.base import Level
+from models.attention.memory import MemoryAttention
 from models.decoders.exchange import ExchangeSpec, InterQuerySpec, LayerShape
 from models.decoders.pyramid_heads import PerClassHeadsSpec, PyramidHeadsSpec
-from models.layers import MemoryAttention
 from models.pixel_decoders.fpn import convolution
 from models.pyramid_output import PyramidOutput
 from models.spec import Spec, SpecError

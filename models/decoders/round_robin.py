@@ -32,10 +32,16 @@ class DecoderSpec(BlocksSpec):
         """The decoder for pixel features of `mask_dim` channels.
 
         Raises:
-            SpecError: an empty schedule, or an HRCA block before any block whose scores it reads.
+            SpecError: an empty schedule, a high-resolution policy without a block, or an HRCA block before
+                any block whose scores it reads.
         """
         if not self.schedule or () in self.schedule:
             raise SpecError("decoder.schedule is empty: name the stride of each block's level")
+        if self.high_resolution is not None and not any(map(self.is_high_resolution, self.schedule)):
+            raise SpecError(
+                f"decoder.high_resolution is {self.high_resolution.part!r}, but no block of decoder.schedule "
+                f"has a stride of decoder.high_resolution_strides {list(self.high_resolution_strides)}"
+            )
         return RoundRobinDecoder(self, mask_dim, num_classes)
 
 

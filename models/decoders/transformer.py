@@ -11,7 +11,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from models.layers import FeedForward, MemoryAttention, SelfAttention
+from models.attention.memory import MemoryAttention
+from models.layers import FeedForward, SelfAttention
 from models.spec import Spec
 
 

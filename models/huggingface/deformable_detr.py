@@ -71,11 +71,12 @@ _HUGGINGFACE_RULES = (
 )
 
 
-def _names(rules: tuple[tuple[str, str], ...]) -> Callable[[nn.Module], dict[str, str]]:
+def _names(rules: tuple[tuple[str, str], ...], layout: str) -> Callable[[nn.Module], dict[str, str]]:
     def names(model: nn.Module) -> dict[str, str]:
         """As in DETR, with a mask head the detector's names have a prefix, without they have none."""
         prefix = "" if model.mask_head is None else "detr."
-        return rename(model.state_dict(), [*NAMES, *((ours, prefix + theirs) for ours, theirs in rules)])
+        detector = [(ours, prefix + theirs) for ours, theirs in rules]
+        return rename(model.state_dict(), [*NAMES, *detector], layout)
 
     return names
 
@@ -123,13 +124,13 @@ def _repeated(state: State, decoder: str) -> State:
 
 
 RELEASED = OfficialLayout(
-    names=_names(_RELEASED_RULES),
+    names=_names(_RELEASED_RULES, "released"),
     rewrite=lambda state: _single(state, "transformer.decoder."),
     restore=lambda state: _repeated(state, "transformer.decoder."),
 )
 HUGGINGFACE = OfficialLayout(
     name="huggingface",
-    names=_names(_HUGGINGFACE_RULES),
+    names=_names(_HUGGINGFACE_RULES, "huggingface"),
     rewrite=lambda state: fuse(_single(rename_all(state, TRANSFORMER_IN_MEMORY), "model.decoder.")),
     restore=lambda state: split(_repeated(state, "model.decoder."), PROJECTIONS, FUSED),
     recognised_by=r"(detr\.)?model\.(encoder|decoder)\..+",

@@ -67,7 +67,7 @@ def _names(model: nn.Module) -> dict[str, str]:
     """With a mask head the detector's names have a prefix, without they have none."""
     prefix = "" if model.mask_head is None else "detr."
     detector = [(pattern, prefix + name) for pattern, name in _DETECTOR_RULES]
-    return rename(model.state_dict(), [*NAMES, *detector])
+    return rename(model.state_dict(), [*NAMES, *detector], "huggingface")
 
 
 def _rewrite(state: State) -> State:

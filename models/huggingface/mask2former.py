@@ -71,7 +71,7 @@ _RULES = (
 
 
 def _names(model: nn.Module) -> dict[str, str]:
-    return rename(model.state_dict(), _RULES)
+    return rename(model.state_dict(), _RULES, "huggingface")
 
 
 def _rewrite(state: State) -> State:

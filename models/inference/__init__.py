@@ -19,6 +19,7 @@ from models.inference.mask_classification import (
     instance_inference,
     panoptic_inference,
     semantic_inference,
+    semantic_map,
 )
 from models.inference.mask_wise import MaskWiseSpec, mask_wise_merging
 from models.inference.pixel_argmax import PIXEL_ARGMAX_WEIGHTED, PixelArgmaxSpec
@@ -44,4 +45,5 @@ __all__ = [
     "panoptic_inference",
     "resize",
     "semantic_inference",
+    "semantic_map",
 ]

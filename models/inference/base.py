@@ -13,10 +13,13 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.spec import Spec
+from models.spec import Spec, SpecError
 
 Size = tuple[int, int]
 Task = Literal["semantic", "panoptic", "instance"]
+Output = Literal["set", "boxes", "per_class", "things_and_stuff"]
+"""What a system predicts: K + 1 classes and a mask of each query; with boxes too, of columns that its output
+explains (DETR's line); a mask of each class; things and stuff apart (Panoptic SegFormer)."""
 
 
 class Frame(NamedTuple):
@@ -82,6 +85,10 @@ class Inference:
         """Class scores [B, K, *frame.output_size]; their argmax over classes is the semantic map."""
         raise NotImplementedError(f"{type(self).__name__} gives no semantic maps")
 
+    def semantic_map(self, output: Any, frame: Frame) -> Tensor:
+        """The class with the highest score at each pixel, int64 [B, *frame.output_size]."""
+        return self.semantic(output, frame).argmax(1)
+
     def panoptic(self, output: Any, frame: Frame, things: Collection[int]) -> list[Panoptic]:
         """A panoptic map for each image; segments of the classes `things` stay apart."""
         raise NotImplementedError(f"{type(self).__name__} gives no panoptic maps")
@@ -93,10 +100,25 @@ class Inference:
 
 @dataclass(frozen=True, kw_only=True)
 class InferenceSpec(Spec):
-    """Base of the inference parts' specs: a system's spec has one in its field `inference`."""
+    """Base of the inference parts' specs: a system's spec has one in its field `inference`.
+
+    `reads`: the outputs that it can turn into results.
+    """
 
     part: ClassVar[str] = ""
+    reads: ClassVar[tuple[Output, ...]] = ("set", "boxes", "things_and_stuff")
 
     def build(self) -> Inference:
         """The inference of this spec; it holds no weights."""
         raise NotImplementedError
+
+    def build_for(self, output: Output) -> Inference:
+        """The inference of a system with such an output.
+
+        Raises:
+            SpecError: it cannot read that.
+        """
+        if output not in self.reads:
+            reads = ", ".join(map(repr, self.reads))
+            raise SpecError(f"inference {self.part!r} does not fit {output!r} predictions; it reads {reads}")
+        return self.build()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -88,14 +89,16 @@ def candidates(output: Any, stuff: bool = True) -> list[Candidates]:
     if output.mask_logits is None:
         raise ValueError("the output has no masks: its model is without a mask head")
     logits = output.class_logits.float()
+    classes = logits.shape[-1] - 1
     if isinstance(output, BoxOutput):
-        classes, sigmoid = output.probabilities().float(), output.sigmoid
+        output = replace(output, class_logits=logits)
+        scores, labels = output.best()
+        kept, classes = labels >= 0, output.probabilities().shape[-1]
     else:
-        classes, sigmoid = logits.softmax(-1)[..., :-1], False
-    scores, labels = classes.max(-1)
-    kept = scores > (0 if sigmoid else logits.softmax(-1)[..., -1])
+        scores, labels = logits.softmax(-1).max(-1)
+        kept = labels < classes
     return [
-        Candidates(scores[i], labels[i], masks.float(), True, classes.shape[-1]).take(kept[i])
+        Candidates(scores[i], labels[i], masks.float(), True, classes).take(kept[i])
         for i, masks in enumerate(output.mask_logits)
     ]
 

@@ -16,6 +16,7 @@ from models.inference.base import (
     Inference,
     InferenceSpec,
     Instances,
+    Output,
     Panoptic,
     Segment,
     Size,
@@ -30,6 +31,7 @@ class DETRInferenceSpec(InferenceSpec):
     """What `DETRInference` keeps; the defaults are the released DETR's."""
 
     part: ClassVar[str] = "detr_argmax"
+    reads: ClassVar[tuple[Output, ...]] = ("boxes",)
     least: ClassVar[dict[str, int]] = {"top": 1}
     threshold: float = 0.85
     """Panoptic: a query takes part if its best class is not "no object" and more probable than this."""

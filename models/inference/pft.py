@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from models.inference.base import Frame, Inference, InferenceSpec, Task, crop_and_resize, resize
+from models.inference.base import Frame, Inference, InferenceSpec, Output, Task, crop_and_resize, resize
 from models.outputs import SegmentationOutput
 from models.pyramid_output import PyramidOutput
 
@@ -22,6 +22,7 @@ class PerClassSpec(InferenceSpec):
     """
 
     part: ClassVar[str] = "per_class"
+    reads: ClassVar[tuple[Output, ...]] = ("per_class",)
     average: Literal["logits", "predictions"] = "logits"
     probabilities: Literal["sigmoid", "softmax"] = "sigmoid"
 

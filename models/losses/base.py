@@ -53,23 +53,59 @@ def at_pixels(logits: Tensor, masks: Tensor, rows: Tensor) -> tuple[Tensor, Tens
     return values.flatten(1), masks[rows].flatten(1).to(logits.dtype)
 
 
-def check_targets(targets: Sequence[MaskTarget], predictions: int, num_classes: int) -> None:
-    """Checks the targets of a batch of `predictions` images.
+def check_targets(
+    targets: Sequence[MaskTarget],
+    predictions: int,
+    num_classes: int,
+    size: Sequence[int] | None = None,
+) -> None:
+    """Checks the targets of a batch of `predictions` images; `size` (h, w) is that of the predicted masks.
 
     Raises:
-        ValueError: another number of targets, shapes that do not fit, masks of different sizes, or a label
-            outside 0..K-1.
+        ValueError: another number of targets, shapes or types that do not fit, masks of different sizes or
+            not of the images', or a label outside 0..K-1.
     """
     if len(targets) != predictions:
         raise ValueError(f"{predictions} predictions but {len(targets)} targets")
     for image, target in enumerate(targets):
-        if target.masks.ndim != 3 or len(target.masks) != len(target.labels):
-            shapes = f"labels {tuple(target.labels.shape)}, masks {tuple(target.masks.shape)}"
-            raise ValueError(f"target {image}: expected labels [N] and masks [N, H, W], got {shapes}")
+        _check_target(target, f"target {image}")
         if target.masks.shape[1:] != targets[0].masks.shape[1:]:
             sizes = f"{tuple(target.masks.shape[1:])} and {tuple(targets[0].masks.shape[1:])}"
             raise ValueError(f"target masks of different sizes in one batch: {sizes}; pad them as the images")
+    if targets and size is not None and not _has_stride(tuple(targets[0].masks.shape[1:]), tuple(size)):
+        raise ValueError(
+            f"target masks of {tuple(targets[0].masks.shape[1:])} for predicted masks of {tuple(size)}: they "
+            "must have the size of the padded images"
+        )
     labels = torch.cat([target.labels for target in targets])
     outside = (labels < 0) | (labels >= num_classes)
     if bool(outside.any()):
         raise ValueError(f"target label {labels[outside][0].item()} is outside 0..{num_classes - 1}")
+
+
+def _check_target(target: MaskTarget, name: str) -> None:
+    labels, masks = target.labels, target.masks
+    if labels.ndim != 1 or masks.ndim != 3 or len(masks) != len(labels):
+        shapes = f"labels {tuple(labels.shape)}, masks {tuple(masks.shape)}"
+        raise ValueError(f"{name}: expected labels [N] and masks [N, H, W], got {shapes}")
+    if labels.dtype != torch.int64:
+        raise ValueError(f"{name}: labels must be int64, not {_type(labels)}")
+    if masks.dtype not in (torch.bool, torch.uint8):
+        raise ValueError(f"{name}: masks must be bool, or uint8 of 0 and 1, not {_type(masks)}")
+    if masks.dtype == torch.uint8 and masks.numel() and int(masks.max()) > 1:
+        raise ValueError(f"{name}: masks of uint8 must hold 0 and 1, not {int(masks.max())}")
+
+
+def _type(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _has_stride(whole: Sequence[int], small: Sequence[int]) -> bool:
+    """Whether maps of one size (height, width) are those of the other at a stride, the same for both axes."""
+    return any(
+        all(
+            length // stride <= part <= -(-length // stride)
+            for length, part in zip(whole, small, strict=True)
+        )
+        for stride in range(1, 65)
+    )

@@ -77,10 +77,11 @@ class DETRCriterion(nn.Module):
             normaliser: as the method gives it, of the whole batch where these targets are a part of it.
 
         Raises:
-            ValueError: batch sizes differ, masks of different sizes, or a label outside 0..K-1.
+            ValueError: targets that do not fit, see `check_targets`.
             NonFiniteError: a prediction is NaN or infinite.
         """
-        check_targets(targets, len(output.class_logits), self.num_classes)
+        size = None if output.mask_logits is None else output.mask_logits.shape[-2:]
+        check_targets(targets, len(output.class_logits), self.num_classes, size)
         device = output.class_logits.device
         count = (normaliser or self.normaliser(targets, device))["boxes"]
         masks = torch.cat([target.masks for target in targets])

@@ -103,10 +103,10 @@ class MaskCriterion(nn.Module):
             normaliser: as the method gives it, of the whole batch where these targets are a part of it.
 
         Raises:
-            ValueError: batch sizes differ, masks of different sizes, or a label outside 0..K-1.
+            ValueError: targets that do not fit, see `check_targets`.
             NonFiniteError: a prediction is NaN or infinite.
         """
-        check_targets(targets, len(output.mask_logits), self.num_classes)
+        check_targets(targets, len(output.mask_logits), self.num_classes, output.mask_logits.shape[-2:])
         device = output.mask_logits.device
         count = (normaliser or self.normaliser(targets, device))["masks"]
         with torch.autocast(device.type, enabled=False):
@@ -122,7 +122,9 @@ class MaskCriterion(nn.Module):
     def total(self, losses: dict[str, Tensor]) -> Tensor:
         """The weighted sum that is minimised; every output's losses have the same weights."""
         weights = {
-            "class": self.spec.class_weight, "mask": self.spec.mask_weight, "dice": self.spec.dice_weight
+            "class": self.spec.class_weight,
+            "mask": self.spec.mask_weight,
+            "dice": self.spec.dice_weight,
         }
         return torch.stack([weights[name.rpartition("/")[2]] * loss for name, loss in losses.items()]).sum()
 

@@ -130,7 +130,8 @@ class PanopticSegFormerCriterion(nn.Module):
             ValueError: targets that do not fit, or an output of another number of classes.
             NonFiniteError: a prediction is NaN or infinite.
         """
-        check_targets(targets, len(output.class_logits), self.num_classes)
+        size = None if output.stuff is None else output.stuff.masks[-1].shape[-2:]
+        check_targets(targets, len(output.class_logits), self.num_classes, size)
         self._check(output)
         device = output.class_logits.device
         counts = self.normaliser(targets, device) if normaliser is None else normaliser
@@ -214,9 +215,7 @@ class PanopticSegFormerCriterion(nn.Module):
         losses |= of_layers("thing_class", focal, spec.thing_class_weight, not spec.deep_supervision)
         return losses | of_layers("thing_box", [boxes.float().sum() for boxes in decoded.boxes], 0.0, False)
 
-    def _stuff(
-        self, decoded: MaskDecoding, targets: Sequence[MaskTarget], count: float
-    ) -> dict[str, Tensor]:
+    def _stuff(self, decoded: MaskDecoding, targets: Sequence[MaskTarget], count: float) -> dict[str, Tensor]:
         """Losses of the stuff queries; segments of the same class are one."""
         spec, device = self.spec, decoded.masks[-1].device
         stuff = [of_classes(target, self.num_things, self.num_classes) for target in targets]

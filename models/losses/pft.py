@@ -118,10 +118,10 @@ class PFTCriterion(nn.Module):
             normaliser: as the method gives it, of the whole batch where these targets are a part of it.
 
         Raises:
-            ValueError: batch sizes differ, masks of different sizes, or a label outside 0..K-1.
+            ValueError: targets that do not fit, see `check_targets`.
             NonFiniteError: a prediction is NaN or infinite.
         """
-        check_targets(targets, len(output.mask_logits), self.num_classes)
+        check_targets(targets, len(output.mask_logits), self.num_classes, output.mask_logits.shape[-2:])
         device = output.mask_logits.device
         count = (normaliser or self.normaliser(targets, device))["masks"]
         outputs = {"": output} | {f"aux{i}/": aux for i, aux in enumerate(output.auxiliary)}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from models.spec import Spec
+from models.spec import Spec, SpecError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,11 @@ class PixelDecoderSpec(Spec):
             encode: those of them for which it also wants positional encodings.
         """
         raise NotImplementedError
+
+    def check_decoder(self, dim: int) -> None:
+        """Raises SpecError if a decoder of `dim` channels cannot take the pyramid as it is."""
+        if self.dim != dim:
+            raise SpecError(f"pixel_decoder.dim {self.dim} and decoder.dim {dim} must be equal")
 
 
 @dataclass

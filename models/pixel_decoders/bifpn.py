@@ -76,9 +76,9 @@ class BiFPNLayer(nn.Module):
     def forward(self, levels: Sequence[Tensor]) -> list[Tensor]:
         """Levels at strides 32, 16, 8, 4, to the same."""
         p32, p16, p8, p4 = levels
-        m16 = self.down[0](p16, _doubled(p32))
-        m8 = self.down[1](p8, _doubled(m16))
-        o4 = self.finest(p4, _doubled(m8))
+        m16 = self.down[0](p16, _as(p16, p32))
+        m8 = self.down[1](p8, _as(p8, m16))
+        o4 = self.finest(p4, _as(p4, m8))
         o8 = self.up[0](p8, m8, _halved(o4))
         o16 = self.up[1](p16, m16, _halved(o8))
         return [self.coarsest(p32, _halved(o16)), o16, o8, o4]
@@ -108,8 +108,9 @@ class BiFPNPixelDecoder(PyramidPixelDecoder):
         return Maps({int(s): output(by_stride[int(s)]) for s, output in self.output.items()}, maps[-1])
 
 
-def _doubled(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2, mode="nearest")
+def _as(finer: Tensor, x: Tensor) -> Tensor:
+    """`x` at the size of the finer map, twice its own where that is even."""
+    return F.interpolate(x, size=finer.shape[-2:], mode="nearest")
 
 
 def _halved(x: Tensor) -> Tensor:

@@ -15,11 +15,10 @@ from torch import Tensor, nn
 
 from models.deformable_encoder import DeformableEncoder, unflatten
 from models.pixel_decoders.base import PixelDecoderSpec, PixelFeatures
+from models.pixel_decoders.pyramid import STAGES, check_levels, convolution, normed
 from models.positions import ConditionalSpec, PositionSpec, SinusoidalSpec
 from models.precision import autocast_disabled, full_precision
-from models.spec import SpecError
 
-STAGES = {4: "res2", 8: "res3", 16: "res4", 32: "res5"}
 ENCODED = (32, 16, 8)  # the levels of the encoder, coarse to fine
 FINEST = 4
 
@@ -45,10 +44,6 @@ class MSDeformAttnSpec(PixelDecoderSpec):
     def build(
         self, channels: Mapping[str, int], strides: Collection[int], encode: Collection[int]
     ) -> MSDeformAttnPixelDecoder:
-        if unknown := set(strides) - STAGES.keys():
-            raise SpecError(
-                f"no features at stride {sorted(unknown)}; the pixel decoder has {sorted(STAGES)}"
-            )
         return MSDeformAttnPixelDecoder(self, channels, strides, encode)
 
 
@@ -63,10 +58,7 @@ class MSDeformAttnPixelDecoder(nn.Module):
         encode: Collection[int],
     ) -> None:
         super().__init__()
-        if spec.dim % spec.norm_groups:
-            raise SpecError(
-                f"pixel_decoder.dim {spec.dim} is not a multiple of norm_groups {spec.norm_groups}"
-            )
+        check_levels(strides, spec.dim, spec.norm_groups)
         encode = set(ENCODED) | set(encode)
         self.returns_finest, self.encodes_finest = FINEST in strides, FINEST in encode
         self.positions = spec.positions.build(spec.dim, sorted(encode, reverse=True))
@@ -81,10 +73,9 @@ class MSDeformAttnPixelDecoder(nn.Module):
         self.encoder = DeformableEncoder(
             spec.dim, len(ENCODED), spec.layers, spec.heads, spec.points, spec.ffn_dim
         )
-        self.lateral = _normed_convolution(channels[STAGES[FINEST]], spec, kernel=1)
-        self.output = nn.Sequential(*_normed_convolution(spec.dim, spec, kernel=3), nn.ReLU(inplace=True))
-        self.mask_features = nn.Conv2d(spec.dim, spec.mask_dim, 1)
-        _kaiming(self.mask_features)
+        self.lateral = normed(channels[STAGES[FINEST]], spec.dim, spec.norm_groups, 1)
+        self.output = nn.Sequential(*normed(spec.dim, spec.dim, spec.norm_groups, 3), nn.ReLU(inplace=True))
+        self.mask_features = convolution(spec.dim, spec.mask_dim, 1)
 
     def forward(self, backbone: Mapping[str, Tensor]) -> PixelFeatures:
         """Backbone features "res2" to "res5" [B, C_i, H_i, W_i] to pyramid, encodings and mask features."""
@@ -107,20 +98,7 @@ class MSDeformAttnPixelDecoder(nn.Module):
 
 
 def _projection(channels: int, spec: MSDeformAttnSpec) -> nn.Sequential:
-    convolution = nn.Conv2d(channels, spec.dim, 1)
-    nn.init.xavier_uniform_(convolution.weight)
-    nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
-    return nn.Sequential(convolution, nn.GroupNorm(spec.norm_groups, spec.dim))
-
-
-def _normed_convolution(channels: int, spec: MSDeformAttnSpec, kernel: int) -> nn.Sequential:
-    convolution = nn.Conv2d(channels, spec.dim, kernel, padding=kernel // 2, bias=False)
-    _kaiming(convolution)
-    return nn.Sequential(convolution, nn.GroupNorm(spec.norm_groups, spec.dim))
-
-
-def _kaiming(convolution: nn.Conv2d) -> None:
-    """Uniform in +- sqrt(3 / fan_in), bias 0."""
-    nn.init.kaiming_uniform_(convolution.weight, a=1)
-    if convolution.bias is not None:
-        nn.init.zeros_(convolution.bias)
+    layer = nn.Conv2d(channels, spec.dim, 1)
+    nn.init.xavier_uniform_(layer.weight)
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return nn.Sequential(layer, nn.GroupNorm(spec.norm_groups, spec.dim))

@@ -23,17 +23,6 @@ class PyramidSpec(PixelDecoderSpec):
     norm_groups: int = 32
     positions: PositionSpec = field(default_factory=SinusoidalSpec)
 
-    def check(self, strides: Collection[int]) -> None:
-        """Raises SpecError: a level that there is not, or channels that the groups do not divide."""
-        if unknown := set(strides) - STAGES.keys():
-            raise SpecError(
-                f"no features at stride {sorted(unknown)}; the pixel decoder has {sorted(STAGES)}"
-            )
-        if self.dim % self.norm_groups:
-            raise SpecError(
-                f"pixel_decoder.dim {self.dim} is not a multiple of norm_groups {self.norm_groups}"
-            )
-
 
 class Maps(NamedTuple):
     """What a pyramid gives.
@@ -56,7 +45,7 @@ class PyramidPixelDecoder(nn.Module):
         self, spec: PyramidSpec, strides: Collection[int], encode: Collection[int], finest_dim: int
     ) -> None:
         super().__init__()
-        spec.check(strides)
+        check_levels(strides, spec.dim, spec.norm_groups)
         self.strides, self.encode = tuple(strides), tuple(encode)
         self.positions = spec.positions.build(spec.dim, self.encode)
         self.mask_features = convolution(finest_dim, spec.mask_dim, 3)
@@ -71,6 +60,14 @@ class PyramidPixelDecoder(nn.Module):
         positions = {s: self.positions(maps.levels[s], s) for s in self.encode}
         wanted = {s: maps.levels[s] for s in self.strides}
         return PixelFeatures(self.mask_features(maps.finest), wanted, positions, maps.encoded)
+
+
+def check_levels(strides: Collection[int], dim: int, norm_groups: int) -> None:
+    """Raises SpecError: a level that there is not, or channels that the groups do not divide."""
+    if unknown := set(strides) - STAGES.keys():
+        raise SpecError(f"no features at stride {sorted(unknown)}; the pixel decoder has {sorted(STAGES)}")
+    if dim % norm_groups:
+        raise SpecError(f"pixel_decoder.dim {dim} is not a multiple of norm_groups {norm_groups}")
 
 
 def convolution(inputs: int, outputs: int, kernel: int, bias: bool = True, groups: int = 1) -> nn.Conv2d:

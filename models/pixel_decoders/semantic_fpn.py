@@ -45,14 +45,16 @@ class SemanticFPNPixelDecoder(FPNPixelDecoder):
 
     def pyramid(self, backbone: Mapping[str, Tensor]) -> Maps:
         maps = super().pyramid(backbone)
-        return maps._replace(finest=sum(self.at_stride_4(level, s) for s, level in maps.levels.items()))
+        return maps._replace(finest=sum(self.at_stride_4(maps.levels, s) for s in maps.levels))
 
-    def at_stride_4(self, x: Tensor, stride: int) -> Tensor:
-        """[B, C, H_s, W_s] to [B, C, h, w]."""
+    def at_stride_4(self, levels: Mapping[int, Tensor], stride: int) -> Tensor:
+        """The level [B, C, H_s, W_s] of a stride to [B, C, h, w], by the sizes of the levels between."""
+        x = levels[stride]
         for convolution in self.merge[str(stride)]:
             x = F.relu(convolution(x))
             if stride > 4:
-                x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+                stride //= 2
+                x = F.interpolate(x, size=levels[stride].shape[-2:], mode="bilinear", align_corners=False)
         return x
 
 

@@ -19,3 +19,6 @@ NUM_CLASSES: Mapping[str, int] = {
     "mapillary_panoptic": 65,
 }
 """By data set, with the task where it is not semantic. The first 80 classes of COCO are its things."""
+
+NUM_THINGS: Mapping[str, int] = {"coco": 80, "ade20k": 100}
+"""Of the panoptic data sets that a model with things first is trained on."""

@@ -1,4 +1,9 @@
-"""MaskFormer's presets, after its released configurations."""
+"""MaskFormer's presets, after its released configurations.
+
+Not released, but printed in the tables: PASCAL-Context, and COCO-Stuff-10K with Swin (PFT's Tables III and
+IV) are the semantic model with other classes, COCO's instances (Mask2Former's Table 2) the panoptic one with
+the things alone.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +18,11 @@ from models.presets.registry import Presets, fixed
 R101C = BACKBONES["r101"].override({"stem": (64, 64, 128), "multi_grid": (1, 2, 4)})
 """detectron2's DeepLab ResNet-101, without dilated strides. Batch norm is frozen in all released configs."""
 
-_OBJECT_THRESHOLD = {"ade20k_panoptic": 0.7, "coco_panoptic": 0.8}
+_OBJECT_THRESHOLD = {"ade20k_panoptic": 0.7, "coco_panoptic": 0.8, "coco_instance": 0.8}
 
 
 def maskformer(backbone: str, dataset: str) -> MaskFormerSpec:
-    """MaskFormer of a released configuration."""
+    """MaskFormer as its released configuration has it; one that was not released as the module says."""
     spec = MaskFormerSpec(
         backbone=R101C if backbone == "r101c" else BACKBONES[backbone], num_classes=NUM_CLASSES[dataset]
     )
@@ -27,7 +32,7 @@ def maskformer(backbone: str, dataset: str) -> MaskFormerSpec:
                 "inference": MaskClassificationSpec(
                     object_threshold=_OBJECT_THRESHOLD[dataset], masks_first=True, pixels="won"
                 ),
-                "size_divisor": 1 if dataset == "coco_panoptic" else 32,
+                "size_divisor": 1 if dataset.startswith("coco_") else 32,
             }
         )
         if not backbone.startswith("swin"):
@@ -42,7 +47,9 @@ _BUILT = {
     "ade20k_panoptic": ("r50", "r101"),
     "cityscapes": ("r101", "r101c"),
     "coco_panoptic": ("r50", "r101", "swin_t", "swin_s", "swin_b", "swin_l"),
-    "coco_stuff10k": ("r50", "r101", "r101c"),
+    "coco_instance": ("r50",),
+    "coco_stuff10k": ("r50", "r101", "r101c", "swin_t", "swin_s", "swin_l"),
+    "pascal_context": ("r50", "r101", "r101c"),
     "mapillary": ("r50",),
 }
 

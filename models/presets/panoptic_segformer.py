@@ -1,4 +1,7 @@
-"""Panoptic SegFormer's presets, after its released configurations."""
+"""Panoptic SegFormer's presets, after its released configurations.
+
+That of ADE20K was not released: it is COCO's model with ADE20K's classes, the 100 things first (section 4.2).
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import Any
 
 from models.backbones import BackboneSpec, PVTv2Spec, ResNetSpec, SwinSpec
 from models.panoptic_segformer import PanopticSegFormerSpec
+from models.presets.datasets import NUM_CLASSES, NUM_THINGS
 from models.presets.registry import Presets
 from models.spec import SpecError
 
@@ -42,13 +46,18 @@ JOINT_MATCHING: Mapping[str, Any] = {
 """One set of queries for things and stuff (Tables 5 and 8, appendix B.4)."""
 
 
-def panoptic_segformer(backbone: str, variant: str = "released") -> PanopticSegFormerSpec:
-    """Panoptic SegFormer on COCO; `variant` "paper" follows the text.
+def panoptic_segformer(
+    backbone: str, variant: str = "released", dataset: str = "coco"
+) -> PanopticSegFormerSpec:
+    """Panoptic SegFormer on COCO or ADE20K; `variant` "paper" follows the text.
 
     Raises:
         SpecError: no such variant.
     """
-    spec = PanopticSegFormerSpec(backbone=_BACKBONES[backbone])
+    things = NUM_THINGS[dataset]
+    spec = PanopticSegFormerSpec(
+        backbone=_BACKBONES[backbone], num_things=things, num_classes=NUM_CLASSES[f"{dataset}_panoptic"]
+    ).override({"loss.num_things": things})
     if backbone in _CONFIDENT:
         spec = spec.override({"inference": {"confidence_things": 0.3, "confidence_stuff": 0.3}})
     if variant not in ("released", "paper"):
@@ -57,6 +66,9 @@ def panoptic_segformer(backbone: str, variant: str = "released") -> PanopticSegF
 
 
 PRESETS: Presets = {
-    f"panoptic_segformer_{backbone}_coco": lambda variant, b=backbone: panoptic_segformer(b, variant)
-    for backbone in _BACKBONES
+    **{
+        f"panoptic_segformer_{backbone}_coco": lambda variant, b=backbone: panoptic_segformer(b, variant)
+        for backbone in _BACKBONES
+    },
+    "panoptic_segformer_r50_ade20k_panoptic": lambda variant: panoptic_segformer("r50", variant, "ade20k"),
 }

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from models.attention.base import Level
+from models.positions import sines
 from models.queries.base import PositionalQueries, PositionalQuerySpec, QueryPositions
 from models.queries.dynamic import projection
 
@@ -51,13 +52,9 @@ def grid_points(count: int, device: torch.device | str = "cpu") -> Tensor:
     return torch.stack((x, y), dim=-1)
 
 
-def encode_points(points: Tensor, dim: int, temperature: float = 10000.0) -> Tensor:
+def encode_points(points: Tensor, dim: int) -> Tensor:
     """Points (x, y) in [0, 1], [..., 2], to sines [..., dim], as sinusoidal encodings have them for pixels.
 
     Half of the channels for y, half for x; sine, cosine in turn; 1 lies at 2 pi.
     """
-    half = dim // 2
-    index = torch.arange(half, dtype=points.dtype, device=points.device)
-    period = temperature ** (2 * torch.div(index, 2, rounding_mode="floor") / half)
-    angle = points.flip(-1)[..., None] * (2 * math.pi) / period
-    return torch.stack((angle[..., 0::2].sin(), angle[..., 1::2].cos()), dim=-1).flatten(-3)
+    return sines(points.flip(-1) * (2 * math.pi), dim // 2).flatten(-2)

@@ -5,8 +5,10 @@ import torch
 from contest import contest, matrix_rate, part_times, peak_memory
 from torch import nn
 
+from bench.data.loader import Batch
 from bench.protocol import flops
-from models import build, load_official, preset
+from bench.train import Trainer, TrainSpec
+from models import MaskTarget, build, load_official, preset
 from ops import active_backend
 
 transformers = pytest.importorskip("transformers")
@@ -65,16 +67,12 @@ def bench_mask2former(benchmark, mode, device):
 @pytest.mark.parametrize("device", DEVICES)
 def bench_training_step(benchmark, device):
     """Forward, loss, backward and optimizer of Mask2Former R50 on images of eight masks; it has no peer."""
-    from bench.train.spec import TrainSpec
-    from bench.train.trainer import Trainer
-    from models import MaskTarget
-
     batch = 2 if device == "cpu" else 16
     trainer = Trainer(build("mask2former_r50_ade20k"), TrainSpec(batch=batch, steps=1000), device)
     masks = torch.zeros(8, SIZE, SIZE, dtype=torch.bool)
     for i in range(8):
         masks[i, :, i * SIZE // 8 : (i + 1) * SIZE // 8] = True
-    data = torch.randn(batch, 3, SIZE, SIZE), [MaskTarget(torch.arange(8), masks)] * batch
+    data = Batch(torch.randn(batch, 3, SIZE, SIZE), [MaskTarget(torch.arange(8), masks)] * batch)
     benchmark.group = f"Training step, Mask2Former R50, {SIZE} x {SIZE}, batch {batch}, {device}"
     benchmark.name = "8 masks an image"
     benchmark.extra_info["backend"] = active_backend(device)

@@ -89,11 +89,14 @@ def part_times(model: nn.Module, names: list[str], function: Callable[[], object
                 lambda *_, s=started, n=name: totals.__setitem__(n, totals[n] + time.perf_counter() - s.pop())
             )
         )
+    threads = torch.get_num_threads()
+    torch.set_num_threads(THREADS)
     for _ in range(rounds):
         totals: dict[str, float] = defaultdict(float)
         function()
         for name in names:
             times[name].append(totals[name])
+    torch.set_num_threads(threads)
     for hook in hooks:
         hook.remove()
     return {name: statistics.median(values) for name, values in times.items()}

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from models.losses import MaskLossSpec, NonFiniteError, maskformer_loss
+from models.losses.base import check_targets
 from models.outputs import MaskTarget, SegmentationOutput
 from models.points import uncertain_points
 
@@ -47,9 +48,7 @@ def golden(system: str = "mask2former") -> tuple[SegmentationOutput, list[MaskTa
     """Predictions [2, 20, ...] and 5 + 7 targets; 22 of 28 unmatched masks (MaskFormer: all) were replaced by
     logits of 20."""
     data = np.load(GOLDEN / f"criterion_{system}.npz")
-    output = SegmentationOutput(
-        torch.from_numpy(data["class_logits"]), torch.from_numpy(data["mask_logits"])
-    )
+    output = SegmentationOutput(torch.from_numpy(data["class_logits"]), torch.from_numpy(data["mask_logits"]))
     targets = [
         MaskTarget(
             torch.from_numpy(data[f"labels{i}"]), torch.from_numpy(np.unpackbits(data[f"masks{i}"], axis=-1))
@@ -249,3 +248,58 @@ def test_bad_input_is_named() -> None:
         output.auxiliary[0].mask_logits[0, 1, 0, 0] = float("inf")
     with pytest.raises(NonFiniteError, match="^auxiliary output 0, image 0: mask_logits not finite"):
         criterion(output, [target([0])])
+
+
+@pytest.mark.parametrize(
+    ("labels", "masks", "says"),
+    [
+        (
+            torch.tensor([0.0]),
+            torch.ones(1, 8, 8, dtype=torch.bool),
+            "target 1: labels must be int64, not float32",
+        ),
+        (
+            torch.zeros(0),
+            torch.zeros(0, 8, 8, dtype=torch.bool),
+            "target 1: labels must be int64, not float32",
+        ),
+        (
+            torch.tensor([0]),
+            torch.ones(1, 8, 8),
+            "target 1: masks must be bool, or uint8 of 0 and 1, not float32",
+        ),
+        (torch.tensor([0]), torch.full((1, 8, 8), 255, dtype=torch.uint8), "must hold 0 and 1, not 255"),
+        (torch.tensor([[0]]), torch.ones(1, 8, 8, dtype=torch.bool), r"got labels \(1, 1\)"),
+    ],
+)
+def test_targets_of_other_types_are_named(labels, masks, says) -> None:
+    with pytest.raises(ValueError, match=says):
+        MaskLossSpec(points=16).build(2)(zeros(batch=2), [target([0]), MaskTarget(labels, masks)])
+
+
+def test_masks_of_uint8_are_those_of_bool() -> None:
+    whole = target([0, 1])
+    torch.manual_seed(0)
+    expected = MaskLossSpec(points=16).build(2)(zeros(), [whole])
+    torch.manual_seed(0)
+    found = MaskLossSpec(points=16).build(2)(zeros(), [MaskTarget(whole.labels, whole.masks.to(torch.uint8))])
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("size", "predicted", "fits"),
+    [
+        ((64, 96), (16, 24), True),
+        ((70, 101), (18, 26), True),
+        ((64, 96), (8, 12), True),
+        ((64, 96), (24, 16), False),
+        ((427, 640), (112, 160), False),
+    ],
+)
+def test_masks_have_the_size_of_the_images(size, predicted, fits) -> None:
+    whole = MaskTarget(torch.tensor([0]), torch.ones(1, *size, dtype=torch.bool))
+    if fits:
+        check_targets([whole], 1, 2, predicted)
+    else:
+        with pytest.raises(ValueError, match="the size of the padded images"):
+            check_targets([whole], 1, 2, predicted)

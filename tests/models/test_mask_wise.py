@@ -271,6 +271,19 @@ def test_masks_without_padding_are_resized_once():
     assert torch.equal(found.whole(Frame((40, 56), (37, 50), (30, 31))), expected)
 
 
+def test_columns_that_are_no_class_are_left_out():
+    """Of four columns 1 and 3 are classes: queries of the others, or without an object, are left out."""
+    logits = 5 * torch.eye(5)[None, [0, 1, 2, 3, 4]]
+    output = BoxOutput(logits, torch.arange(5.0)[None, :, None, None].expand(1, 5, 2, 2))
+    output.class_ids = torch.tensor([1, 3])
+    (found,) = candidates(output)
+    assert found.labels.tolist() == [0, 1] and found.num_classes == 2
+    assert found.masks[:, 0, 0].tolist() == [1, 3]
+    torch.testing.assert_close(found.scores, logits.softmax(-1)[0, 0, :1].expand(2))
+    output.class_ids = None
+    assert candidates(output)[0].labels.tolist() == [0, 1, 2, 3]
+
+
 def test_what_is_no_candidate_is_refused():
     output = psf_output([0.9], [0], torch.ones(1, 4, 4), [], torch.zeros(0, 4, 4), 1)
     output.things = None

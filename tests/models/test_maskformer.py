@@ -49,6 +49,16 @@ COUNTS = {
     "swin_b_coco_panoptic": (SWIN_B, 4_951_808, 9_992_838),
     "swin_l_coco_panoptic": (SWIN_L, 6_246_144, 10_123_910),
 }
+# not released: the model of ADE20K, or of COCO panoptic, with other classes, 257 parameters each
+OTHER_CLASSES = {
+    "swin_t_coco_stuff10k": ("swin_t_ade20k", 171 - 150),
+    "swin_s_coco_stuff10k": ("swin_s_ade20k", 171 - 150),
+    "swin_l_coco_stuff10k": ("swin_l_ade20k", 171 - 150),
+    "r50_pascal_context": ("r50_ade20k", 59 - 150),
+    "r101_pascal_context": ("r101_ade20k", 59 - 150),
+    "r101c_pascal_context": ("r101c_ade20k", 59 - 150),
+    "r50_coco_instance": ("r50_coco_panoptic", 80 - 133),
+}
 # entries of the released checkpoint, without constants, and a checksum over their sorted names and shapes
 KEYS = (409, 1_515_645_165)
 SMALL = {
@@ -83,6 +93,14 @@ def test_parameters_equal_the_released_models(name):
     assert time.perf_counter() - start < 5  # a fraction of a second on an idle machine
     assert (count(model.backbone), count(model.pixel_decoder), count(model.decoder)) == COUNTS[name]
     assert count(model) == sum(COUNTS[name])
+
+
+@pytest.mark.parametrize("name", OTHER_CLASSES)
+def test_presets_of_the_tables_that_were_not_released(name):
+    base, classes = OTHER_CLASSES[name]
+    spec, other = preset(f"maskformer_{name}"), preset(f"maskformer_{base}")
+    assert spec == other.override({"num_classes": other.num_classes + classes})
+    assert count(spec.build("meta")) == sum(COUNTS[base]) + 257 * classes
 
 
 @pytest.mark.parametrize(

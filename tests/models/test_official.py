@@ -130,7 +130,7 @@ def test_a_checkpoint_of_another_model_is_refused(model, state):
 
 
 def test_parts_that_were_never_released_have_no_name():
-    with pytest.raises(CheckpointError, match="never released"):
+    with pytest.raises(CheckpointError, match="in the layout 'released': this part was never released"):
         to_official(small(**{"pixel_decoder.positions": "learnable"}))
     with pytest.raises(CheckpointError, match="Linear has no released"):
         load_official(torch.nn.Linear(1, 1), {})
@@ -233,6 +233,48 @@ def test_weights_that_are_not_finite_are_named(model, state):
     state[f"{PIXELS}mask_features.bias"][3] = float("nan")
     with pytest.raises(CheckpointError, match=rf"1 with NaN or infinity: {PIXELS}mask_features.bias$"):
         load_official(model, state)
+
+
+def test_weights_that_the_type_of_the_model_cannot_hold_are_named(model, state):
+    before = {key: tensor.clone() for key, tensor in model.half().state_dict().items()}
+    state[f"{PIXELS}mask_features.bias"][3] = 1e6
+    with pytest.raises(CheckpointError, match=rf"1 too large for torch.float16: {PIXELS}mask_features.bias$"):
+        load_official(model, state)
+    assert all(torch.equal(before[key], tensor) for key, tensor in model.state_dict().items())
+
+
+def test_weights_on_the_meta_device_are_refused_by_name(model, state):
+    state[f"{PIXELS}mask_features.bias"] = torch.empty(32, device="meta")
+    with pytest.raises(
+        CheckpointError, match=f"state dict: '{PIXELS}mask_features.bias' is on the meta device"
+    ):
+        load_official(model, state)
+
+
+class Huge:
+    def __init__(self, function, *arguments):
+        self.function, self.arguments = function, arguments
+
+    def __reduce__(self):
+        return self.function, self.arguments
+
+
+def test_a_pickle_cannot_ask_for_an_array_without_its_values(tmp_path):
+    path = tmp_path / "weights.pkl"
+    reconstruct = np.zeros(0).__reduce__()[0]
+    for size in (10**6, 10**12, 10**20):
+        for huge in (Huge(np.ndarray, (size,)), Huge(reconstruct, np.ndarray, (size,), b"b")):
+            path.write_bytes(pickle.dumps({"a": huge}))
+            with pytest.raises(CheckpointError, match=r"weights\.pkl: "):
+                read_state_dict(path)
+    path.write_bytes(b"\x80\x04\x8e" + (2**62).to_bytes(8, "little"))  # bytes of 4 EiB
+    with pytest.raises(CheckpointError, match=r"weights\.pkl: "):
+        read_state_dict(path)
+
+
+def test_exported_weights_share_memory_with_the_model(model):
+    exported = to_official(model)[f"{PIXELS}mask_features.bias"]
+    assert exported.data_ptr() == model.pixel_decoder.mask_features.bias.data_ptr()
 
 
 def test_the_reason_is_short_and_never_advises_to_read_an_unsafe_file(state, tmp_path, recwarn):

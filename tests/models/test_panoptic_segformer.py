@@ -257,6 +257,17 @@ def test_counts_of_the_ablations():
     assert total({}, "paper") == 41_281_566
 
 
+def test_ade20k_has_100_things_and_50_kinds_of_stuff():
+    model = build("panoptic_segformer_r50_ade20k_panoptic", device="meta").eval()
+    output = model(torch.empty(1, 3, 64, 96, device="meta"))
+    assert output.class_logits.shape == (1, 300, 100)
+    assert output.thing_masks.shape[:2] == (1, 100) and output.stuff_logits.shape == (1, 50, 1)
+    assert model.spec.loss.build(model.spec.num_classes).num_stuff == 50
+    classes = {"num_classes": 133, "num_things": 80, "loss.num_things": 80}
+    assert model.spec.override(classes) == preset(R50)
+    assert preset("panoptic_segformer_r50_ade20k_panoptic", "paper").levels == 3
+
+
 def test_joint_matching_has_no_queries_for_stuff():
     base = {key: value for key, value in SMALL.items() if not key.startswith("stuff")}
     output = build(R50, overrides={**base, **JOINT_MATCHING}).eval()(image())
@@ -311,3 +322,15 @@ def test_exports_as_one_graph():
     exported = torch.export.export(model, (image(),)).module()(image())
     torch.testing.assert_close(exported.thing_masks, model(image()).thing_masks)
     assert exported.decode is None
+
+
+def test_masks_that_there_are_not_are_named():
+    model = small().train()
+    output = model(image())
+    with pytest.raises(ValueError, match="in training mode the criterion decodes them"):
+        _ = output.thing_masks
+    assert output.thing_mask_layers == [] and output.stuff_masks.shape[1] == 53
+    joint = small(JOINT_MATCHING)(image())
+    for name in ("stuff_masks", "stuff_logits"):
+        with pytest.raises(ValueError, match="no queries of stuff: with joint matching"):
+            getattr(joint, name)

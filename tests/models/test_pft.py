@@ -7,9 +7,10 @@ import torch
 
 from models import SpecError, build, from_dict, preset, presets, to_dict
 from models.attention.base import Level
+from models.attention.memory import MemoryAttention
 from models.decoders.exchange import InterQueryAttention, LayerShape, PixelAttention
 from models.inference import pad_to_multiple
-from models.layers import FeedForward, MemoryAttention, SelfAttention
+from models.layers import FeedForward, SelfAttention
 from models.pft import BIPARTITE, PREDICTION_AVERAGE, PFTSpec
 
 # backbone, pixel decoder, decoder, and the millions that tables II to V print

@@ -12,6 +12,7 @@ from models.inference import (
     pad_to_multiple,
     panoptic_inference,
     semantic_inference,
+    semantic_map,
 )
 from models.outputs import SegmentationOutput
 
@@ -161,3 +162,17 @@ def test_instances_golden() -> None:
     assert result.scores.numpy()[order] == pytest.approx(data["instance_scores"][expected], abs=1e-5)
     assert result.labels.numpy()[order].tolist() == data["instance_labels"][expected].tolist()
     assert result.masks.sum((1, 2)).numpy()[order].tolist() == data["instance_areas"][expected].tolist()
+
+
+@pytest.mark.parametrize("masks_first", [False, True])
+@pytest.mark.parametrize("at_once", [1, 3, 16])
+def test_semantic_map_is_the_argmax_of_the_scores(masks_first, at_once):
+    generator = torch.Generator().manual_seed(0)
+    output = SegmentationOutput(
+        3 * torch.randn(2, 9, 8, generator=generator), 4 * torch.randn(2, 9, 16, 24, generator=generator)
+    )
+    sizes = (64, 96), (50, 90), (70, 110)
+    wanted = semantic_inference(output, *sizes, masks_first=masks_first).argmax(1)
+    found = semantic_map(output, *sizes, masks_first=masks_first, at_once=at_once)
+    assert found.dtype == torch.int64 and wanted.unique().numel() > 3
+    assert torch.equal(found, wanted)

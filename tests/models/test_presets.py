@@ -250,3 +250,24 @@ def test_sizes_must_be_positive(path):
     name = path.rsplit(".", 1)[-1]
     with pytest.raises(SpecError, match=f": {name} must be at least 1, not 0"):
         preset("faseg_r50_ade20k").override({path: 0})
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("mask2former_r50_ade20k", "decoder.dropout"),
+        ("mask2former_swin_t_ade20k", "backbone.drop_path"),
+        ("maskformer_r50_coco_panoptic", "decoder.dropout"),
+        ("maskformer_r50_coco_panoptic", "pixel_decoder.encoder.dropout"),
+        ("pft_r50_ade20k", "decoder.dropout"),
+        ("detr_r50_coco_panoptic", "encoder.dropout"),
+        ("panoptic_segformer_r50_coco", "encoder.dropout"),
+        ("panoptic_segformer_r50_coco", "location.dropout"),
+    ],
+)
+def test_rates_are_below_1(name, path):
+    spec = preset(name)
+    for value in (-0.1, 1.0, float("nan")):
+        with pytest.raises(SpecError, match=rf"must be in \[0, 1\), not {value}"):
+            spec.override({path: value})
+    spec.override({path: 0})

@@ -47,8 +47,8 @@ FASEG = {
     "grid anchor": {"decoder.queries": "grid_anchor"},
     "dynamic anchor": {"decoder.queries": "dynamic_anchor"},
     "dynamic foreground": {"decoder.queries": "dynamic_foreground"},
-    "Vanilla": {"decoder.high_resolution": None},
-    "Vanilla, no mask": {"decoder.high_resolution": "plain"},
+    "Vanilla": {"decoder.high_resolution": "plain"},
+    "masked at 1/4": {"decoder.high_resolution": None},
     "Random": {"decoder.high_resolution.selection": "random"},
     "RCDA": {"decoder.high_resolution": "rcda"},
     "RCDA, pooled": {"decoder.high_resolution": {"part": "rcda", "values": "pooled"}},
@@ -226,8 +226,35 @@ def test_where_hrca_is_applied():
     assert eighth.strides == (32, 16, 8)
 
 
+def test_vanilla_is_hrca_with_the_entire_map():
+    """FASeg's Tables 6 and 7: the high-resolution blocks attend to all pixels; what surrounds them stays."""
+    model, seen = small("Vanilla"), []
+    fine = [block for block in model.decoder.blocks if block.stride == 4]
+    assert all(block.high_resolution and type(block.cross) is PlainAttention for block in fine)
+    assert not any(block.keeps_scores for block in fine)  # DFPQ is not renewed by them
+    for block in fine:
+        block.cross.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[1:3]))
+    with torch.no_grad():
+        model(torch.randn(1, 3, 64, 96))
+    assert len(seen) == 3
+    for places, level in seen:
+        assert torch.equal(places[0], model.decoder.queries.embedding.weight)
+        assert level.tokens.shape[1] == 16 * 24
+
+
 def test_schedules_without_a_level_are_named():
     with pytest.raises(SpecError, match="empty"):
         small("naive m.s.", decoder__schedule=[[32], []])
     with pytest.raises(SpecError, match="decoder.order"):
         small("- cross-attention first", decoder__order="first")
+
+
+def test_parts_that_no_block_can_use_are_named():
+    with pytest.raises(SpecError, match=r"high_resolution is 'hrca', but no block .*strides \[4\]"):
+        build("mask2former_r50_ade20k", device="meta", overrides={"decoder.high_resolution": "hrca"})
+    with pytest.raises(SpecError, match=r"but no block .* \[2\]"):
+        small("Vanilla", decoder__high_resolution_strides=[2])
+    build("faseg_r50_ade20k", device="meta", overrides={"decoder.high_resolution": None})
+    for part in ("rcda", "hrca"):
+        with pytest.raises(SpecError, match=rf"block 0 joins the levels \[32, 16, 8\], but '{part}'"):
+            small("naive m.s.", decoder__attention=part)

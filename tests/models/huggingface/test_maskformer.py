@@ -93,5 +93,5 @@ def test_what_does_not_fit_is_named(pair):
     del state["model.transformer_module.decoder.layers.0.encoder_attn.k_proj.weight"]
     with pytest.raises(CheckpointError, match=r"encoder_attn\.qkv_proj\.weight"):
         load_official(ours, state)
-    with pytest.raises(CheckpointError, match="has no name in the released layout"):
+    with pytest.raises(CheckpointError, match="has no name in the layout 'huggingface'"):
         to_official(build("maskformer_r50_coco_panoptic", device="meta"), "huggingface")

@@ -144,3 +144,20 @@ def test_half_precision_autocast(name):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         pixels = module(backbone())
     assert pixels.mask_features.isfinite().all()
+
+
+@pytest.mark.parametrize("part", ["fpn", "semantic_fpn", "fapn", "bifpn"])
+def test_images_of_any_size(part):
+    """MaskFormer does not pad COCO's images to multiples of 32; 70 x 101 has maps of 18 x 26 to 3 x 4."""
+    changes = {"pixel_decoder": part, "memory": ["p8"]}
+    model = build("maskformer_r50_coco_panoptic", device="meta", overrides=changes).eval()
+    assert model(torch.empty(1, 3, 70, 101, device="meta")).mask_logits.shape[-2:] == (18, 26)
+
+
+def test_maps_are_brought_to_the_size_of_the_finer_ones():
+    sizes = {"res2": (18, 26), "res3": (9, 13), "res4": (5, 7), "res5": (3, 4)}
+    maps = {name: torch.randn(1, CHANNELS[name], *size) for name, size in sizes.items()}
+    for name in ("semantic_fpn", "bifpn"):
+        pixels = SPECS[name].build(CHANNELS, (32, 16, 8), ())(maps)
+        assert pixels.mask_features.shape[-2:] == (18, 26)
+        assert [pixels.features[s].shape[-2:] for s in (8, 16, 32)] == [(9, 13), (5, 7), (3, 4)]
