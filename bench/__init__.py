@@ -9,9 +9,9 @@ if TYPE_CHECKING:
 def table_frame(paper: str, table: str | int) -> "pandas.DataFrame":
     """The cells of a printed table as a DataFrame, one line a cell, with the columns of the JSON report.
 
-    Counts what can be counted (from the result store where it is there already); other cells have the
-    verdict `.`. `paper` and `table` are named as for `python -m bench table`. Raises tables.RecordError for
-    an unknown one.
+    Counts what can be counted (from the result store where it is there already) and sets printed settings
+    beside ours; other cells have the verdict `.`. `paper` and `table` are named as for
+    `python -m bench table`. Raises tables.RecordError for an unknown one.
     """
     import pandas
 
@@ -19,5 +19,5 @@ def table_frame(paper: str, table: str | int) -> "pandas.DataFrame":
     from bench.records import Store
     from bench.render import cell_data
 
-    results = fill(load_table(paper, str(table)), ("counted",), Store())
+    results = fill(load_table(paper, str(table)), ("counted", "configured"), Store())
     return pandas.DataFrame([cell_data(result) for result in results])

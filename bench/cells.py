@@ -1,55 +1,65 @@
-"""Fills the cells of a table: which protocol obtains which number, and the command for those that are not
-run here.
+"""Fills the cells of a table: which kind of evidence obtains which number, and the command for those that
+are not run here.
 """
 
 import json
 import shlex
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
+from bench import configured, counting
 from bench.compare import NOT_RUN, verdict
-from bench.errors import UserError, nearest
-from bench.records import Store, code_version
+from bench.counting import make_spec, row_spec
+from bench.records import Store
 from tables import Cell, Column, Row, TableRecord
 from tables import load as load_record
 from tables.metrics import METRICS
 
-if TYPE_CHECKING:
-    from models.spec import Spec
-
-# What a count depends on; a change anywhere in these makes the stored counts stale.
-COUNTED_CODE = ("ops", "models", "bench/protocol")
+__all__ = ["CellResult", "Found", "fill", "load_table", "row_spec", "train_command"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Counts:
-    """What was counted for a cell: numbers in the column's unit by protocol, and what has no formula."""
+class Found:
+    """What was found for a cell: numbers in the column's unit by protocol, the cell's own first.
+
+    `uncounted` gives the calls of each operator that no count has a formula for; `assumptions` are what a
+    prediction depends on; `why` says why there is no number.
+    """
 
     numbers: dict[str, Decimal] = field(default_factory=dict)
     uncounted: dict[str, int] = field(default_factory=dict)
+    assumptions: tuple[str, ...] = ()
+    why: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class CellResult:
     """A printed cell with what we found.
 
-    `measured` is in the column's unit and unrounded, None where nothing was run; `also` holds the numbers of
-    further protocols; `reason` says why ours differs, or why there is none; `command` would obtain the
-    number; `uncounted` gives the calls of each operator that no count has a formula for.
+    `line` and `line_label` are those of the printed line, `column_label` that of the printed column; in a
+    table printed sideways a line is a metric.
+    `measured` is in the column's unit and unrounded, None where nothing was run; `protocol` is how it is
+    obtained; `also` holds the numbers of further protocols; `reason` says why ours differs, or why there is
+    none; `command` would obtain the number; `uncounted` gives the calls of each operator that no count has a
+    formula for; `assumptions` are what a prediction depends on.
     """
 
     row: Row
     column: Column
     cell: Cell
+    line: int
+    line_label: str
+    column_label: str
     evidence: str
     measured: Decimal | None
     verdict: str
+    protocol: str
     reason: str | None = None
     command: str | None = None
     also: dict[str, Decimal] = field(default_factory=dict)
     uncounted: dict[str, int] = field(default_factory=dict)
+    assumptions: tuple[str, ...] = ()
 
     @property
     def delta(self) -> Decimal | None:
@@ -59,90 +69,132 @@ class CellResult:
 
 def load_table(paper: str, table: str) -> TableRecord:
     """The record of a table, its presets and overrides checked against the models. Raises RecordError."""
-    return load_record(paper, table, check_preset=_spec)
+    return load_record(paper, table, check_preset=make_spec)
 
 
-def row_spec(row: Row, dataset: str) -> "Spec":
-    """The spec of a row on a data set. Raises SpecError, and KeyError where the row has no preset for it."""
-    return _spec(row.preset[dataset], row.overrides, row.variant)
-
-
-def _spec(preset: str, overrides: dict, variant: str | None) -> "Spec":
-    import models
-    from models.spec import override
-
-    chosen = models.preset(preset) if variant is None else models.preset(preset, variant)
-    return override(chosen, overrides)
-
-
-def train_command(record: TableRecord, row: Row, dataset: str) -> str:
-    """The command that trains and evaluates one row by the paper's own protocol."""
-    return (
-        f"python -m bench train --table {record.paper}/{record.table} --row {row.number}"
-        f" --dataset {dataset} --root DIR --backbone-weights FILE"
-    )
-
-
-def fill(
-    record: TableRecord,
-    evidence: Collection[str],
-    store: Store,
-    progress: Callable[[list], Iterator] = iter,
-) -> list[CellResult]:
+def fill(record: TableRecord, evidence: Collection[str], store: Store) -> list[CellResult]:
     """Finds our number for every printed cell, line by line.
 
-    Cells whose kind of evidence is not in `evidence` stay `.`. Counts come from the store where it has them.
-    `progress` wraps the list of cells that are to be computed, to show how far it is.
+    Cells whose kind of evidence is not in `evidence` stay `.`. Counts come from the store where it has them,
+    see `counting.prepare`.
     """
-    found = {
-        (row.number, column.id): _counted(row, column, store)
-        for row, column, _ in progress([cell for cell in record.cells if _is_counted(*cell[:2], evidence)])
-    }
     return [
-        _result(record, row, column, cell, found.get((row.number, column.id), Counts()))
+        _result(record, row, column, cell, _find(record, row, column, cell, evidence, store))
         for row, column, cell in record.cells
     ]
 
 
-def _is_counted(row: Row, column: Column, evidence: Collection[str]) -> bool:
+def _find(
+    record: TableRecord, row: Row, column: Column, cell: Cell, evidence: Collection[str], store: Store
+) -> Found:
     kind = METRICS[column.metric].evidence
-    return kind == "counted" and kind in evidence and column.dataset in row.preset
+    if column.preset_key not in row.preset or kind not in evidence or kind not in _FINDERS:
+        return Found()
+    return _FINDERS[kind](record, row, column, cell, store)
 
 
-def _result(record: TableRecord, row: Row, column: Column, cell: Cell, counts: Counts) -> CellResult:
-    measured = counts.numbers.get(column.protocol)
-    found = verdict(cell.printed, measured, column.tolerance, cell.contradicted)
-    command = _command(record, row, column)
-    reason = cell.reason
-    if found == NOT_RUN:
-        reason = f"not run: {command}" if command else (row.unbuildable or "a quoted number, not built here")
+def _counted(record: TableRecord, row: Row, column: Column, cell: Cell, store: Store) -> Found:
+    counts = counting.counted(record, row, column, cell, store)
+    return Found(numbers=counts.numbers, uncounted=counts.uncounted, assumptions=counts.assumptions)
+
+
+def _configured(record: TableRecord, row: Row, column: Column, cell: Cell, store: Store) -> Found:
+    ours = configured.setting(row, column)
+    return Found(numbers={} if ours.value is None else {cell.protocol: ours.value}, why=ours.why)
+
+
+_FINDERS: dict[str, Callable[[TableRecord, Row, Column, Cell, Store], Found]] = {
+    "counted": _counted,
+    "predicted": _counted,
+    "configured": _configured,
+}
+
+
+def _result(record: TableRecord, row: Row, column: Column, cell: Cell, found: Found) -> CellResult:
+    protocol = counting.protocol_of(row, column, cell)
+    measured = found.numbers.get(protocol)
+    sign = verdict(cell.printed, measured, column.tolerance, cell.contradicted)
+    command = command_of(record, row, column, cell)
+    line, label = record.line(row, column)
     return CellResult(
         row=row,
         column=column,
         cell=cell,
+        line=line,
+        line_label=label,
+        column_label=row.label if record.sideways else column.label,
         evidence=METRICS[column.metric].evidence,
         measured=measured,
-        verdict=found,
-        reason=reason,
+        verdict=sign,
+        protocol=protocol,
+        reason=_not_run(row, column, found, command) if sign == NOT_RUN else cell.reason,
         command=command,
-        also={name: number for name, number in counts.numbers.items() if name != column.protocol},
-        uncounted=counts.uncounted,
+        also={name: number for name, number in found.numbers.items() if name != protocol},
+        uncounted=found.uncounted,
+        assumptions=found.assumptions,
     )
 
 
-def _command(record: TableRecord, row: Row, column: Column) -> str | None:
-    if column.dataset not in row.preset:
+def _not_run(row: Row, column: Column, found: Found, command: str | None) -> str:
+    """Why a cell has no number of ours, and what would obtain one."""
+    if column.preset_key not in row.preset:
+        return row.unbuildable or "a quoted number, not built here"
+    if found.why:
+        return found.why
+    if command is None:
+        return f"not run: {_BY_HAND.get(column.metric, 'no command here obtains it')}"
+    if METRICS[column.metric].evidence == "trained" and not _has_loader(column.dataset):
+        return f"not run: {column.dataset} has no loader here yet; with one, {command}"
+    return f"not run: {command}"
+
+
+_BY_HAND = {
+    "fps": "frames a second are those of a device, and no command here measures them yet",
+    **dict.fromkeys(
+        ("attention_fraction", "query_count", "true_positives", "predictions", "precision"),
+        "needs a trained model and the data set; no command here measures it yet",
+    ),
+}
+
+
+def _has_loader(dataset: str) -> bool:
+    from bench.data import dataset_names
+
+    return dataset in dataset_names()
+
+
+def command_of(record: TableRecord, row: Row, column: Column, cell: Cell) -> str | None:
+    """The command that obtains a cell; None where there is none."""
+    if column.preset_key not in row.preset:
         return None
-    if METRICS[column.metric].evidence == "trained":
-        return train_command(record, row, column.dataset)
-    return _measure_command(row, column)
+    kind = METRICS[column.metric].evidence
+    if kind == "trained":
+        return train_command(record, row, column)
+    if kind == "counted":
+        return measure_command(row, column, cell)
+    if kind in ("configured", "predicted"):
+        return f"python -m bench table {record.paper} {record.table} --evidence {kind}"
+    return None
 
 
-def _measure_command(row: Row, column: Column) -> str:
-    """The command that counts one row."""
-    parts = ["python -m bench measure", row.preset[column.dataset]]
-    if column.size:
-        parts.append(f"--size {column.size[0]}x{column.size[1]}")
+def train_command(record: TableRecord, row: Row, column: Column) -> str:
+    """The command that trains and evaluates one row by the paper's own protocol."""
+    which = "" if column.preset_key == column.dataset else f" --column {column.id}"
+    return (
+        f"python -m bench train --table {record.paper}/{record.table} --row {row.number}{which}"
+        f" --dataset {column.dataset} --root DIR --backbone-weights FILE"
+    )
+
+
+def measure_command(row: Row, column: Column, cell: Cell) -> str:
+    """The command that counts one cell."""
+    parts = ["python -m bench measure", row.preset[column.preset_key]]
+    if column.metric == "flops":
+        if column.size:
+            parts.append(f"--size {column.size[0]}x{column.size[1]}")
+        protocol = counting.protocol_of(row, column, cell)
+        if not _measured_by_default(row.preset[column.preset_key], protocol):
+            parts.append(f"--protocol {protocol}")
     if row.variant:
         parts.append(f"--variant {row.variant}")
     for path, value in row.overrides.items():
@@ -151,53 +203,8 @@ def _measure_command(row: Row, column: Column) -> str:
     return " ".join(parts)
 
 
-def _counted(row: Row, column: Column, store: Store) -> Counts:
-    """The counts of a cell, from the store where it has them."""
-    from models.spec import to_dict
+def _measured_by_default(preset: str, protocol: str) -> bool:
+    """Whether `measure` without options gives FLOPs by this protocol."""
+    from bench.protocol import systems
 
-    spec = row_spec(row, column.dataset)
-    scale = Decimal(METRICS[column.metric].units[column.unit])
-    numbers, uncounted = {}, {}
-    for protocol in filter(None, (column.protocol, column.also)):
-        key = store.key(
-            spec=to_dict(spec), protocol=protocol, code=code_version(*COUNTED_CODE), size=column.size
-        )
-        counts = store.get(key)
-        if counts is None:
-            counts = _COUNTERS[column.metric](spec, column, protocol)
-            store.put(key, counts)
-        numbers[protocol] = Decimal(counts["value"]) / scale
-        uncounted |= counts.get("uncounted", {})
-    return Counts(numbers=numbers, uncounted=uncounted)
-
-
-_PARAMS = {"params/all-v1": "total", "params/trainable-v1": "trainable"}
-
-
-def _count_params(spec: "Spec", column: Column, protocol: str) -> dict:
-    from bench.protocol import params
-
-    if protocol not in _PARAMS:
-        raise UserError(f"column {column.id!r}: no protocol {protocol!r}{nearest(protocol, _PARAMS)}")
-    counts = params.count(spec)
-    return {"value": int(getattr(counts, _PARAMS[protocol])), "by_part": dict(counts.by_part)}
-
-
-def _count_flops(spec: "Spec", column: Column, protocol: str) -> dict:
-    from bench.protocol import flops
-
-    if column.size is None:
-        raise UserError(f"column {column.id!r}: {protocol} needs the size of an image")
-    counts = flops.count(spec, size=column.size, protocol=protocol)
-    return {
-        "value": int(counts.total),
-        "by_part": dict(counts.by_part),
-        "by_operator": dict(counts.by_operator),
-        "uncounted": dict(counts.uncounted),
-    }
-
-
-_COUNTERS: dict[str, Callable[["Spec", Column, str], dict]] = {
-    "params": _count_params,
-    "flops": _count_flops,
-}
+    return protocol in (systems.EXACT, systems.setting(preset).protocol)

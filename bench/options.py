@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import UserError, nearest
+from bench.errors import UserError
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
     from bench.data.base import DatasetInfo, SegmentationDataset
+    from models.inference import Task
     from models.spec import Spec
 
 TRAIN_PREFIX = "train."
@@ -23,13 +24,14 @@ TRAIN_PREFIX = "train."
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """A model that the options name: `label` for messages and folders, `spec` to build it from, and the
-    `dataset` whose classes it has.
+    """A model that the options name: `label` for messages and folders, `spec` to build it from, the `dataset`
+    whose classes it has, and the `task` that it was made for.
     """
 
     label: str
     spec: Spec
     dataset: str
+    task: Task = "semantic"
 
 
 def add_model_options(parser: argparse.ArgumentParser, rows: bool = False) -> None:
@@ -41,6 +43,9 @@ def add_model_options(parser: argparse.ArgumentParser, rows: bool = False) -> No
     which.add_argument("--table", metavar="PAPER/TABLE", help="the rows of a printed table, such as faseg/4")
     row_help = "the printed line, from 1" + ("; default: every line that can be built" if rows else "")
     parser.add_argument("--row", type=int, metavar="N", help=f"with --table: {row_help}")
+    parser.add_argument(
+        "--column", metavar="ID", help="with --table: the column whose model is meant, if a row has several"
+    )
     parser.add_argument(
         "--variant", choices=("released", "paper"), help="where an authors' code and text differ"
     )
@@ -62,6 +67,13 @@ def add_data_options(parser: argparse.ArgumentParser, split: str) -> None:
     )
 
 
+def add_task_option(parser: argparse.ArgumentParser, meaning: str) -> None:
+    """Adds --task."""
+    parser.add_argument(
+        "--task", choices=("semantic", "panoptic", "instance"), help=f"{meaning} (default: the model's)"
+    )
+
+
 def add_weights_options(parser: argparse.ArgumentParser) -> None:
     """Adds --weights and --run."""
     which = parser.add_mutually_exclusive_group()
@@ -76,6 +88,14 @@ def positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is not positive")
+    return value
+
+
+def count(text: str) -> int:
+    """The type of an option that may be 0."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{value} is negative")
     return value
 
 
@@ -113,18 +133,21 @@ def chosen_models(args: argparse.Namespace, dataset: str | None = None) -> list[
 
     `dataset` chooses among the presets of a table's row. Raises UserError or SpecError, naming what is wrong.
     """
+    from bench.tasks import split_preset
+
     if args.table is not None:
         if args.variant is not None:
             raise UserError("--variant needs --preset; each row of a table says its own")
-        choices = _rows(args.table, args.row, dataset)
+        choices = _rows(args.table, args.row, dataset, args.column)
     elif args.preset is not None:
-        choices = [ModelChoice(args.preset, _preset(args.preset, args.variant), _dataset_of(args.preset))]
+        spec = _preset(args.preset, args.variant)
+        choices = [ModelChoice(args.preset, spec, *split_preset(args.preset))]
     else:
         raise UserError(
             "which model? give --preset NAME or --table PAPER/TABLE (python -m bench table shows tables)"
         )
-    if args.row is not None and args.table is None:
-        raise UserError("--row needs --table")
+    if args.table is None and (args.row is not None or args.column is not None):
+        raise UserError(f"--{'row' if args.row is not None else 'column'} needs --table")
     changes = model_changes(args.changes)
     return [replace(choice, spec=choice.spec.override(changes)) for choice in choices]
 
@@ -160,56 +183,62 @@ def parse_change(text: str) -> tuple[str, Any]:
         return path.strip(), value.strip()
 
 
-def weighted_model(args: argparse.Namespace, classes: int | None = None) -> tuple[nn.Module, str]:
-    """The model that the options describe, and in words where its weights come from.
+@dataclass(frozen=True)
+class Weighted:
+    """A model that has its weights, `words` about where they come from, its classes and its task."""
 
-    `classes`: how many the data has. Raises UserError, SpecError or CheckpointError.
+    model: nn.Module
+    words: str
+    info: DatasetInfo
+    task: Task
+
+
+def weighted_model(args: argparse.Namespace, data: DatasetInfo | None = None) -> Weighted:
+    """The model that the options describe.
+
+    `data`: the classes of the data set that it is used on; by default those that it was made for. Raises
+    UserError, SpecError or CheckpointError.
     """
+    from bench.data.classes import dataset_classes
+    from bench.tasks import task_info, things_first
+
     if args.folder is None:
-        spec = chosen_model(args, getattr(args, "dataset", None)).spec
-        path = args.weights
+        choice = chosen_model(args, getattr(args, "dataset", None))
+        spec, task, path = choice.spec, choice.task, args.weights
+        info = task_info(data or dataset_classes(choice.dataset), task, things_first(spec))
     else:
-        if args.preset or args.table or args.row or args.variant or args.changes:
-            unused = "--preset, --table, --row, --variant and --set"
+        if any((args.preset, args.table, args.row, args.column, args.variant, args.changes)):
+            unused = "--preset, --table, --row, --column, --variant and --set"
             raise UserError(f"--run brings its own model; leave out {unused}")
-        spec, path = run_model(args.folder), args.folder / "checkpoint.pt"
-    if classes is not None and spec.num_classes != classes:
-        raise UserError(f"the model has {spec.num_classes} classes, {args.dataset} has {classes}")
+        (spec, task, info), path = run_model(args.folder), args.folder / "checkpoint.pt"
+        info = info if data is None else task_info(data, task, things_first(spec))
+    if spec.num_classes != info.num_classes:
+        raise UserError(f"the model has {spec.num_classes} classes, {info.name} has {info.num_classes}")
     model = spec.build()
     if path is None:
-        return model, "weights: random (no --weights, no --run): the result means nothing"
-    return model, load_weights(model, path)
+        words = "weights: random (no --weights, no --run): the result means nothing"
+        return Weighted(model, words, info, task)
+    return Weighted(model, load_weights(model, path), info, task)
 
 
-def run_model(folder: Path) -> Spec:
-    """The model that was trained in a run folder. Raises UserError for a folder without a run."""
+def run_model(folder: Path) -> tuple[Spec, Task, DatasetInfo]:
+    """The model that was trained in a run folder, for what, and its classes. Raises UserError for a folder
+    without a run."""
     import models  # noqa: F401 - makes the parts known
+    from bench.data.base import DatasetInfo
     from bench.train.folder import RunFolder
     from models.spec import Spec, from_dict
 
-    return from_dict(Spec, RunFolder(folder).description()["model"])
-
-
-def classes_of(args: argparse.Namespace) -> DatasetInfo:
-    """The classes that the chosen model was made for: those of --dataset, else of --run, else of the
-    preset."""
-    from bench.data.base import DatasetInfo
-    from bench.train.folder import RunFolder
-
-    if args.dataset is None and args.folder is not None:
-        data = RunFolder(args.folder).description()["dataset"]
-        colors = tuple(tuple(color) for color in data["colors"])
-        return DatasetInfo(name=data["name"], classes=tuple(data["classes"]), colors=colors)
-    return dataset_info(args.dataset or chosen_model(args).dataset)
-
-
-def dataset_info(name: str) -> DatasetInfo:
-    """The classes of a dataset, without its files. Raises UserError for an unknown name."""
-    from bench.data import categories, dataset_names, synthetic
-
-    if name not in dataset_names():
-        raise UserError(f"unknown dataset {name!r}{nearest(name, dataset_names())}")
-    return synthetic.INFO if name == "embedded" else getattr(categories, name)()
+    description = RunFolder(folder).description()
+    data = description["dataset"]
+    info = DatasetInfo(
+        name=data["name"],
+        classes=tuple(data["classes"]),
+        colors=tuple(tuple(color) for color in data["colors"]),
+        things=frozenset(data.get("things", ())),
+        categories=tuple(data.get("categories", ())),
+    )
+    return from_dict(Spec, description["model"]), description["train"].get("task", "semantic"), info
 
 
 def load_weights(model: nn.Module, path: Path) -> str:
@@ -227,8 +256,10 @@ def load_weights(model: nn.Module, path: Path) -> str:
     return f"weights: {path}, {load_official(model, path).matched} tensors"
 
 
-def _rows(table: str, row: int | None, dataset: str | None) -> list[ModelChoice]:
+def _rows(table: str, row: int | None, dataset: str | None, column: str | None) -> list[ModelChoice]:
     from bench.cells import load_table, row_spec
+    from bench.errors import nearest
+    from bench.tasks import split_preset
 
     paper, slash, number = table.partition("/")
     if not slash:
@@ -236,14 +267,19 @@ def _rows(table: str, row: int | None, dataset: str | None) -> list[ModelChoice]
     record = load_table(paper, number)
     if row is not None and not 1 <= row <= len(record.rows):
         raise UserError(f"{paper} table {number} has rows 1 to {len(record.rows)}, not {row}")
+    ids = [found.id for found in record.columns]
+    if column is not None and column not in ids:
+        raise UserError(f"{paper} table {number} has no column {column!r}{nearest(column, ids)}")
+    wanted = dataset if column is None else record.column(column).preset_key
     found = []
     for line in record.rows if row is None else [record.row(row)]:
         if not line.preset:
             if row is not None:
                 raise UserError(f"{paper} table {number}, row {row}: {line.unbuildable or 'cannot be built'}")
             continue
-        data = dataset if dataset in line.preset else next(iter(line.preset))
-        found.append(ModelChoice(f"{paper}-table{number}-row{line.number}", row_spec(line, data), data))
+        key = wanted if wanted in line.preset else next(iter(line.preset))
+        label = f"{paper}-table{number}-row{line.number}" + (f"-{column}" if column else "")
+        found.append(ModelChoice(label, row_spec(line, key), *split_preset(line.preset[key])))
     return found
 
 
@@ -251,10 +287,3 @@ def _preset(name: str, variant: str | None) -> Spec:
     import models
 
     return models.preset(name) if variant is None else models.preset(name, variant)
-
-
-def _dataset_of(preset: str) -> str:
-    """The dataset in a preset's name: "faseg_r50_ade20k" is for ade20k."""
-    from bench.data import dataset_names
-
-    return next((name for name in dataset_names() if name in preset.split("_")), "")

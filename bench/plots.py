@@ -1,12 +1,16 @@
-"""The plots of a report, drawn the same way on every run."""
+"""The plots of a report, drawn the same way on every run, and only where they would show something new."""
 
+import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cells import CellResult
+from bench.compare import CONTRADICTED, EQUAL, MEANING, NEAR, OUTSIDE
+from bench.records import code_version
 from bench.render_mini import MiniRow
 from tables import Column, TableRecord
 
@@ -18,17 +22,121 @@ _INK, _GRID, _FAINT = "#222222", "#e6e9ed", "#9aa5b1"
 _OURS = {"color": "#1b6ca8", "ms": 6}
 _PUBLISHED = "#d1495b"
 _MARKS = "sd^v"  # one for each column of published differences
+_SIGNS = {
+    EQUAL: ("o", _OURS["color"]),
+    NEAR: ("^", "#e09f3e"),
+    OUTSIDE: ("X", _PUBLISHED),
+    CONTRADICTED: ("P", "#6a4c93"),
+}
+_QUANTITIES = {
+    "params": ("parameters (M)", {"K": 1e-3, "M": 1}),
+    "flops": ("FLOPs (G)", {"M": 1e-3, "G": 1, "T": 1e3}),
+}
 
 
-def counted_figure(record: TableRecord, results: Sequence[CellResult]) -> "Figure | None":
+@dataclass(frozen=True)
+class Drawing:
+    """A plot that is yet to be drawn, and a key of all that it shows, which is kept in its file."""
+
+    key: str
+    draw: "Callable[[], Figure]"
+
+    def save(self, path: Path) -> None:
+        """Writes a PNG without the version of the library, which would make every machine's another file."""
+        self.draw().savefig(path, metadata={"Software": None, "Source": self.key})
+
+    def is_in(self, path: Path) -> bool:
+        """Whether the file holds this very plot."""
+        from PIL import Image, UnidentifiedImageError
+
+        try:
+            with Image.open(path) as image:
+                return image.info.get("Source") == self.key
+        except (FileNotFoundError, UnidentifiedImageError):
+            return False
+
+
+def _drawing(shown: object, draw: "Callable[[], Figure]") -> Drawing:
+    text = f"{code_version('bench/plots.py')} {shown!r}"
+    return Drawing(hashlib.sha256(text.encode()).hexdigest()[:32], draw)
+
+
+def paper_drawing(name: str, cells: Sequence[dict]) -> Drawing | None:
+    """All counted cells of a paper (as in the JSON reports): ours against print, and how far from it.
+
+    None where nothing was counted.
+    """
+    points = [
+        (cell["metric"], cell["published_value"] * scale, cell["measured"] * scale, cell["verdict"])
+        for cell in cells
+        if cell["evidence"] == "counted" and cell["measured"] is not None
+        for scale in [_QUANTITIES[cell["metric"]][1][cell["unit"]]]
+    ]
+    return _drawing((name, points), lambda: _paper_figure(name, points)) if points else None
+
+
+def _paper_figure(name: str, points: list[tuple]) -> "Figure":
+    from matplotlib.figure import Figure
+
+    metrics = [metric for metric in _QUANTITIES if any(point[0] == metric for point in points)]
+    figure = Figure(figsize=(5.2 * len(metrics), 6.2), dpi=120, layout="constrained")
+    grid = figure.subplots(2, len(metrics), squeeze=False, sharex="col", height_ratios=(2, 1))
+    figure.suptitle(f"{name}: counted cells", fontsize=11)
+    labelled = {}
+    for (upper, lower), metric in zip(grid.T, metrics, strict=True):
+        label = _QUANTITIES[metric][0]
+        found = [point[1:] for point in points if point[0] == metric]
+        ends = [min(min(p[:2]) for p in found) * 0.8, max(max(p[:2]) for p in found) * 1.25]
+        upper.plot(ends, ends, "-", color=_GRID, lw=1.5, zorder=0)
+        lower.axhline(0, color=_GRID, lw=1.5, zorder=0)
+        for sign, (mark, color) in _SIGNS.items():
+            chosen = [point for point in found if point[2] == sign]
+            if not chosen:
+                continue
+            x, y = [p[0] for p in chosen], [p[1] for p in chosen]
+            style = {"ls": "", "marker": mark, "ms": 6, "mfc": color, "mec": "white", "mew": 0.5}
+            labelled[f"{sign}  {MEANING[sign]}"] = upper.plot(x, y, **style)[0]
+            lower.plot(x, [(b / a - 1) * 100 for a, b in zip(x, y, strict=True)], **style)
+        upper.set(xscale="log", yscale="log", ylabel=f"ours, {label}")
+        lower.set(xlabel=f"published, {label}", ylabel="ours − published (%)")
+        for axis in (upper, lower):
+            axis.spines[["top", "right"]].set_visible(False)
+            _plain_ticks(axis.xaxis)
+        _plain_ticks(upper.yaxis)
+    _legend(figure, labelled, ncols=2)
+    return figure
+
+
+def _plain_ticks(axis) -> None:  # noqa: ANN001
+    """Numbers such as 50 and 200 on a logarithmic axis."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def counted_drawing(record: TableRecord, results: Sequence[CellResult]) -> Drawing | None:
     """Published numbers against ours, a panel for each counted column; None where nothing was counted."""
     counted = [result for result in results if result.measured is not None and result.evidence == "counted"]
-    columns = [column for column in record.columns if any(result.column is column for result in counted)]
-    if not columns:
+    if not counted:
         return None
-    figure, axes = _panels(len(columns), [row.label for row in record.rows])
+    labels = [[row.label for row in record.rows], [(column.label, column.also) for column in record.columns]]
+    shown = [
+        (r.row.number, r.column.id, r.cell.text, r.measured, r.verdict, sorted(r.also.items()))
+        for r in counted
+    ]
+    return _drawing((labels, shown), lambda: _counted_figure(record, counted))
+
+
+def _counted_figure(record: TableRecord, counted: Sequence[CellResult]) -> "Figure":
+    """The rows that were counted, a panel for each column."""
+    columns = [column for column in record.columns if any(result.column is column for result in counted)]
+    rows = {row.number: row.label for row in record.rows if any(result.row is row for result in counted)}
+    figure, axes = _panels(len(columns), list(rows.values()))
+    places = {number: place for place, number in enumerate(rows, start=1)}
     for axis, column in zip(axes, columns, strict=True):
-        _counted_panel(axis, column, [result for result in counted if result.column is column])
+        _counted_panel(axis, column, [result for result in counted if result.column is column], places)
     labelled = {}
     for axis in axes:
         handles, labels = axis.get_legend_handles_labels()
@@ -37,32 +145,40 @@ def counted_figure(record: TableRecord, results: Sequence[CellResult]) -> "Figur
     return figure
 
 
-def _counted_panel(axis: "Axes", column: Column, results: list[CellResult]) -> None:
-    """What prints as published, the published number, ours, and ours by the other protocol."""
-    rows = [result.row.number for result in results]
+def _counted_panel(axis: "Axes", column: Column, results: list[CellResult], places: dict[int, int]) -> None:
+    """What prints as published, the published number, ours, and ours by the other protocol; `places` are the
+    heights of the rows."""
+    rows = [places[result.row.number] for result in results]
     published = [float(result.cell.printed.value) for result in results]
     widths = [float(Decimal(1).scaleb(-result.cell.printed.decimals)) for result in results]
     lefts = [value - width / 2 for value, width in zip(published, widths, strict=True)]
     axis.barh(rows, widths, 0.5, lefts, color=_PUBLISHED, alpha=0.2, label="prints as published")
     axis.plot(published, rows, "|", ms=14, color=_PUBLISHED, label="published")
     axis.plot([float(r.measured) for r in results], rows, "o", **_OURS, label="ours, by the paper's protocol")
-    also = [(float(r.also[column.also]), r.row.number) for r in results if column.also in r.also]
+    also = [(float(r.also[column.also]), places[r.row.number]) for r in results if column.also in r.also]
     if also:
         axis.plot(*zip(*also, strict=True), "D", ms=4, mfc="none", color=_FAINT, label=f"ours, {column.also}")
     for result in results:
-        at = (float(result.measured), result.row.number)
+        at = (float(result.measured), places[result.row.number])
         text = f"{result.measured:.2f}  {result.verdict}"
         axis.annotate(text, at, (0, 14), textcoords="offset points", ha="center", fontsize=8, color=_INK)
     axis.set_xlabel(column.label)
+    if max(published) > 6 * min(published):
+        axis.set_xscale("log")
+        _plain_ticks(axis.xaxis)
     axis.use_sticky_edges = False
     axis.margins(x=0.12)
 
 
-def mini_figure(record: TableRecord, rows: Sequence[MiniRow]) -> "Figure | None":
+def mini_drawing(record: TableRecord, rows: Sequence[MiniRow]) -> Drawing | None:
     """Differences to the first row with their intervals, and the published ones; None with one row."""
-    compared = [row for row in rows if row.over is not None]
-    if not compared:
+    if all(row.over is None for row in rows):
         return None
+    return _drawing(rows, lambda: _mini_figure(record, rows))
+
+
+def _mini_figure(record: TableRecord, rows: Sequence[MiniRow]) -> "Figure":
+    compared = [row for row in rows if row.over is not None]
     figure, (axis,) = _panels(1, [row.label for row in compared])
     axis.axvline(0, color=_INK, lw=0.8)
     places = range(1, len(compared) + 1)
@@ -111,8 +227,3 @@ def _panels(count: int, labels: Sequence[str]) -> "tuple[Figure, list[Axes]]":
 def _legend(figure: "Figure", labelled: dict, ncols: int) -> None:
     where = {"loc": "outside lower center", "ncols": ncols}
     figure.legend(labelled.values(), labelled.keys(), frameon=False, fontsize=8, **where)
-
-
-def save(figure: "Figure", path: Path) -> None:
-    """Writes a PNG without the version of the library, which would make every machine's another file."""
-    figure.savefig(path, metadata={"Software": None})

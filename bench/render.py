@@ -14,7 +14,7 @@ from tables import TableRecord
 SCHEMA = 1
 
 _FIELDS = (
-    "row", "row_label", "column", "provenance", "metric", "dataset", "unit",
+    "row", "row_label", "column", "column_label", "provenance", "metric", "dataset", "unit",
     "published", "published_value", "decimals", "printed_delta",
     "evidence", "measured", "delta", "verdict", "protocol", "also", "uncounted", "reason", "command",
 )  # fmt: skip
@@ -37,12 +37,13 @@ def payload(
 
 def cell_data(result: CellResult) -> dict:
     """One cell as JSON-able data; numbers are in the column's unit and unrounded."""
-    row, column, printed = result.row, result.column, result.cell.printed
+    column, printed = result.column, result.cell.printed
     return {
-        "row": row.number,
-        "row_label": row.label,
+        "row": result.line,
+        "row_label": result.line_label,
         "column": column.id,
-        "provenance": row.provenance,
+        "column_label": result.column_label,
+        "provenance": result.cell.provenance,
         "metric": column.metric,
         "dataset": column.dataset,
         "unit": column.unit,
@@ -54,7 +55,7 @@ def cell_data(result: CellResult) -> dict:
         "measured": _number(result.measured),
         "delta": _number(result.delta),
         "verdict": result.verdict,
-        "protocol": column.protocol,
+        "protocol": result.protocol,
         "also": {protocol: _number(number) for protocol, number in sorted(result.also.items())},
         "uncounted": result.uncounted,
         "reason": result.reason,
@@ -93,7 +94,7 @@ def verdict_line(record: TableRecord, results: Sequence[CellResult]) -> str:
     for kind in dict.fromkeys(result.evidence for result in waiting):
         count = sum(result.evidence == kind for result in waiting)
         parts.append(f"{count} {'accuracy' if kind == 'trained' else kind} {_cells(count)} not run")
-    return f"{tables.paper(record.paper).name} Table {record.table}: {'; '.join(parts)}."
+    return f"{tables.paper(record.paper).name} {record.name}: {'; '.join(parts)}."
 
 
 def _of_kind(kind: str, results: list[CellResult]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
 
-from bench.render_markdown import Lines, escape, table
+from bench.markdown import Lines, escape, table
 from bench.spread import Difference, difference, seeds_needed
 from tables import TableRecord
 from tables.metrics import ACCURACY

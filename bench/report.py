@@ -33,10 +33,10 @@ def write(
         "mini": ("Mini replication", mini),
         "baseline": ("Mini replication: the committed baseline run", read_baseline(record, baselines)),
     }
-    figures = {"counted": plots.counted_figure(record, results)}
+    figures = {"counted": plots.counted_drawing(record, results)}
     sections = []
     for kind, (title, found) in replications.items():
-        figures[kind] = plots.mini_figure(record, mini_rows(record, found)) if found else None
+        figures[kind] = plots.mini_drawing(record, mini_rows(record, found)) if found else None
         if found:
             sections.append(
                 mini_section(record, found, title, _plot(stem, kind).name if figures[kind] else None)
@@ -56,13 +56,14 @@ def _plot(stem: Path, kind: str) -> Path:
 
 
 def _write_all(texts: dict[Path, str], figures: dict) -> list[Path]:
-    """Writes everything in one step; plots that this report does not have (None) go."""
+    """Writes everything in one step; plots that this report does not have (None) go, unchanged ones stay."""
     drawn = {path: figure for path, figure in figures.items() if figure is not None}
     with atomic_files() as stage:
         for path, text in texts.items():
             stage(path).write_bytes(text.encode("utf-8"))
         for path, figure in drawn.items():
-            plots.save(figure, stage(path))
+            if not figure.is_in(path):
+                figure.save(stage(path))
     for path in figures.keys() - drawn.keys():
         path.unlink(missing_ok=True)
     return [*texts, *drawn]

@@ -1,4 +1,5 @@
-"""`eval`: the mIoU of a model with given weights on a dataset, at one scale or at several with flips."""
+"""`eval`: what a model with given weights scores on a dataset: mIoU (at one scale or at several with flips),
+PQ or AP."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ def register(subparsers) -> None:  # noqa: ANN001
     options.add_model_options(parser)
     options.add_data_options(parser, "val")
     options.add_weights_options(parser)
+    options.add_task_option(parser, "what is scored")
     parser.add_argument(
         "--multi-scale", action="store_true", help="mean of six scales, each with its mirror image"
     )
@@ -28,38 +30,44 @@ def run(args: argparse.Namespace) -> int:
     """Prints the scores."""
     from tqdm import tqdm
 
-    from bench.evaluate import semantic_scores
+    from bench.evaluate import evaluate
     from bench.evaluate.subset import Subset
+    from bench.tasks import SHOWN, TaskView, require_labels, things_first
     from bench.train.recipes import test_recipe
 
     data = options.open_data(args)
-    model, words = options.weighted_model(args, data.info.num_classes)
-    print(words, file=sys.stderr)
-    shown = Subset(data, args.limit) if args.limit else data
-    test = test_recipe(args.dataset, model.spec)
+    made = options.weighted_model(args, data.info)
+    print(made.words, file=sys.stderr)
+    task = args.task or made.task
+    shown = TaskView(
+        Subset(data, args.limit) if args.limit else data, made.task, things_first(made.model.spec)
+    )
+    require_labels(shown, task)
+    test = test_recipe(args.dataset, made.model.spec)
     device = options.chosen_device(args.device)
-    scores = semantic_scores(
-        model.to(device), shown, test.multi_scale() if args.multi_scale else test,
+    scores = evaluate(
+        made.model.to(device), shown, task, test.multi_scale() if args.multi_scale else test,
         progress=lambda samples: tqdm(samples, "eval", len(shown), disable=not sys.stderr.isatty()),
     )  # fmt: skip
-    found = {"images": len(shown), "skipped": list(data.skipped), **scores}
-    print(_json(found) if args.json else "\n".join(_lines(found, data.info.classes)))
+    found = {"images": len(shown), "skipped": list(data.skipped), "task": task, **scores}
+    print(_json(found) if args.json else "\n".join(_lines(found, made.info.classes, SHOWN[task])))
     return 0
 
 
 def _json(found: dict) -> str:
+    """JSON has no NaN."""
     per_class = [None if value != value else value for value in found["per_class"]]
-    return json.dumps({**found, "per_class": per_class})
+    return json.dumps(
+        {**{key: None if value != value else value for key, value in found.items()}, "per_class": per_class}
+    )
 
 
-def _lines(found: dict, classes: tuple[str, ...]) -> list[str]:
-    lines = [f"{name:<24}{'–' if value != value else f'{value:.2f}':>8}"
-             for name, value in zip(classes, found["per_class"], strict=True)]  # fmt: skip
+def _lines(found: dict, classes: tuple[str, ...], scores: tuple[str, ...]) -> list[str]:
+    lines = [_line(name, value) for name, value in zip(classes, found["per_class"], strict=True)]
     if found["skipped"]:
         lines.append(options.skipped_line(found["skipped"]))
-    scores = ("mIoU", "class_accuracy", "pixel_accuracy")
-    return [
-        *lines,
-        *(f"{name:<24}{found[name]:>8.2f}" for name in scores),
-        f"{'images':<24}{found['images']:>8}",
-    ]
+    return [*lines, *(_line(name, found[name]) for name in scores), f"{'images':<24}{found['images']:>8}"]
+
+
+def _line(name: str, value: float) -> str:
+    return f"{name:<24}{'–' if value != value else f'{value:.2f}':>8}"

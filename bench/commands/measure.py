@@ -1,4 +1,5 @@
-"""`measure PRESET`: parameters and FLOPs of a model by part and operator, as its paper counts and exactly."""
+"""`measure PRESET`: parameters and FLOPs of a model by part and operator, as its paper counts and exactly; or
+the memory of training it."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from bench import memory_options
 from bench.errors import UserError
 from bench.options import parse_change
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 def register(subparsers: Any) -> None:
     """Adds the command to the parser."""
-    parser = subparsers.add_parser("measure", help="count the parameters and FLOPs of a model")
+    parser = subparsers.add_parser("measure", help="count the parameters and FLOPs of a model, or its memory")
     parser.add_argument("preset", help="a model, such as mask2former_r50_ade20k")
     parser.add_argument("--size", metavar="HxW", help="image size (default: the paper's size or images)")
     parser.add_argument(
@@ -35,6 +37,7 @@ def register(subparsers: Any) -> None:
         "--set", dest="overrides", action="append", default=[], metavar="PATH=VALUE", help="change the model"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
+    memory_options.add_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -47,6 +50,13 @@ def run(args: argparse.Namespace) -> int:
 
     spec = models.preset(args.preset, args.variant)
     spec = override(spec, dict(parse_change(text) for text in args.overrides))
+    if args.memory:
+        found = memory_options.predicted(args, spec, image_size(args.crop, "--crop"))
+        if args.json:
+            print(json.dumps(memory_options.as_json(args.preset, found)))
+        else:
+            print("\n".join(memory_options.report(args.preset, found)))
+        return 0
     setting = systems.setting(args.preset)
     pictures = fixed(*image_size(args.size)) if args.size else setting.pictures
     counts = flop_counts(args, spec, setting, pictures)
@@ -87,11 +97,11 @@ def _no_size(preset: str) -> str:
     return f"no paper counts FLOPs of {preset}, so no image size is known; give --size HxW"
 
 
-def image_size(text: str) -> tuple[int, int]:
+def image_size(text: str, option: str = "--size") -> tuple[int, int]:
     """`HxW`, or one number for a square. Errors: UserError."""
     match = re.fullmatch(r"([1-9]\d*)(?:x([1-9]\d*))?", text.strip().lower())
     if match is None:
-        raise UserError(f"--size {text!r}: expected HxW, such as 512x512")
+        raise UserError(f"{option} {text!r}: expected HxW, such as 512x512")
     return int(match[1]), int(match[2] or match[1])
 
 

@@ -1,4 +1,4 @@
-"""`predict`: writes the segmentation of images as pictures."""
+"""`predict`: writes the segmentation of images as pictures, and in COCO's formats."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ def register(subparsers) -> None:  # noqa: ANN001
     parser = subparsers.add_parser("predict", help="segment images and draw the result")
     options.add_model_options(parser)
     options.add_weights_options(parser)
+    options.add_task_option(parser, "what is written")
     parser.add_argument(
         "--dataset", metavar="NAME", help="whose classes the model has (default: the preset's, the run's)"
     )
@@ -28,23 +29,23 @@ def register(subparsers) -> None:  # noqa: ANN001
 
 
 def run(args: argparse.Namespace) -> int:
-    """Writes two files an image and prints their names."""
+    """Writes the results and prints the names of the files."""
 
+    from bench.data.classes import dataset_classes
     from bench.data.pairs import read_image
-    from bench.predict import predict_file
+    from bench.predict import Predictor
     from bench.train.recipes import test_recipe
 
     for image in args.images:
         read_image(image)  # a bad file is told before anything is written
-    info = options.classes_of(args)
-    model, words = options.weighted_model(args, info.num_classes)
-    print(words)
+    made = options.weighted_model(args, dataset_classes(args.dataset) if args.dataset else None)
+    print(made.words)
     device = options.chosen_device(args.device)
-    model = model.to(device).eval()
-    test = test_recipe(info.name, model.spec)
-    for image in args.images:
-        files = predict_file(
-            model, image, args.out, info, test.multi_scale() if args.multi_scale else test, device
-        )
-        print("\n".join(f"wrote {file}" for file in files))
+    model = made.model.to(device).eval()
+    test = test_recipe(made.info.name, model.spec)
+    if args.multi_scale:
+        test = test.multi_scale()
+    predictor = Predictor(model, made.info, args.task or made.task, test, device, args.out)
+    for file in predictor.run(args.images):
+        print(f"wrote {file}")
     return 0

@@ -5,11 +5,17 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tables
 from bench.errors import UserError, nearest
 
-EVIDENCE = ("counted", "predicted", "measured", "official-weights", "trained", "mini", "configured")
+if TYPE_CHECKING:
+    from bench.records import Store
+
+EVIDENCE = ("counted", "configured", "predicted", "measured", "official-weights", "trained", "mini")
+DEFAULT = "counted,configured,predicted,mini"
+ALL = "all"
 
 
 def register(subparsers) -> None:
@@ -17,11 +23,12 @@ def register(subparsers) -> None:
     parser = subparsers.add_parser(
         "table", help="regenerate a printed table and compare every cell; alone: the tables there are"
     )
-    parser.add_argument("paper", metavar="PAPER", nargs="?", help=", ".join(tables.papers()))
-    parser.add_argument("table", metavar="TABLE", nargs="?", help='as printed: "4", "4a", "iv", "b2"')
+    parser.add_argument("paper", metavar="PAPER", nargs="?", help=f"{', '.join(tables.papers())}; or all")
+    parser.add_argument("table", metavar="TABLE", nargs="?", help='as printed: "4", "4a", "iv", "b2"; or all')
     parser.add_argument(
-        "--evidence", default="counted,mini", metavar="KINDS", help="comma-separated; default: %(default)s"
-    )
+        "--evidence", metavar="KINDS",
+        help=f"comma-separated; default: {DEFAULT}, mini only where the table says always",
+    )  # fmt: skip
     parser.add_argument(
         "--out", type=Path, default=Path("reports"), metavar="DIR", help="default: %(default)s"
     )
@@ -32,37 +39,84 @@ def register(subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Fills the table, writes the report, and prints the verdict line."""
+    """Fills the tables, writes their reports, and prints the verdict lines."""
     began = time.monotonic()
-    if args.table is None:
+    if args.table is None and args.paper != ALL:
         print("\n".join(tables_there_are(args.paper)))
         return 0
-    evidence = check(args)
-    from tqdm import tqdm
-
-    from bench import environment, frontpage, report
-    from bench.cells import fill, load_table
+    evidence, names = check(args), chosen(args.paper, args.table)
+    from bench import frontpage
+    from bench.cells import load_table
     from bench.files import require_writable
     from bench.records import Store
-    from bench.render import verdict_line
 
     check_budget(args.budget)
-    store, record = Store(), load_table(args.paper, args.table)
-    for folder in (args.out / record.paper, frontpage.require_ours(args.out).parent):
+    store, records = Store(), [load_table(*name) for name in names]
+    frontpage.require_ours(args.out)
+    for folder in dict.fromkeys([*(args.out / record.paper for record in records), args.out]):
         require_writable(folder)
-    results = fill(
-        record, evidence, store,
-        lambda cells: tqdm(cells, "counting", unit="cell", file=sys.stderr, disable=not cells or None),
-    )  # fmt: skip
-    mini = run_mini(record, args, store) if "mini" in evidence else None
-    if args.save_baseline:
+    count(records, evidence, store)
+    for record in records:
+        began = one_table(record, evidence, args, store, began)
+    print(f"wrote {frontpage.write(args.out)}")
+    return 0
+
+
+def count(records: list[tables.TableRecord], evidence: tuple[str, ...], store: "Store") -> None:
+    """Counts and predicts what the store lacks, with a progress bar."""
+    from tqdm import tqdm
+
+    from bench import counting
+
+    jobs = counting.missing(records, store, evidence)
+    images = sum(job.images for job in jobs)
+    with tqdm(total=images, desc="counting", unit="image", file=sys.stderr, disable=not jobs or None) as bar:
+        counting.prepare(jobs, store, bar.update)
+
+
+def one_table(
+    record: tables.TableRecord,
+    evidence: tuple[str, ...],
+    args: argparse.Namespace,
+    store: "Store",
+    began: float,
+) -> float:
+    """Writes the report of one table; gives the time when it was done, for the next one's wall time."""
+    from bench import environment, report
+    from bench.cells import fill
+    from bench.render import verdict_line
+
+    kinds = of_table(record, evidence, by_default=args.evidence is None)
+    if "mini" in evidence and "mini" not in kinds and args.evidence is not None and args.table != ALL:
+        print(f"{record.name} has no mini replication: its rows are no models that can be trained small")
+    results = fill(record, kinds, store)
+    mini = run_mini(record, args, store) if "mini" in kinds else None
+    if args.save_baseline and mini is not None:
         save_baseline(record, mini)
-    box = environment.describe(command_line(record, evidence, args), time.monotonic() - began)
+    box = environment.describe(command_line(record, kinds, args), time.monotonic() - began)
     files = report.write(args.out, record, results, mini, box)
-    files.append(frontpage.write(args.out))
     print(verdict_line(record, results))
     print("\n".join(f"wrote {file}" for file in files))
-    return 0
+    return time.monotonic()
+
+
+def of_table(record: tables.TableRecord, evidence: tuple[str, ...], by_default: bool) -> tuple[str, ...]:
+    """The evidence asked for that the table can have: not every table has a mini replication, and some have
+    theirs on request only."""
+    wanted = record.mini == "always" or (record.mini is not None and not by_default)
+    return tuple(kind for kind in evidence if kind != "mini" or wanted)
+
+
+def chosen(paper: str, table: str | None) -> list[tuple[str, str]]:
+    """Papers and tables that are meant by PAPER and TABLE, either of which may be "all".
+
+    Raises RecordError for an unknown one.
+    """
+    if paper == ALL:
+        return [(name, table) for name in tables.papers() for table in tables.tables(name)]
+    if table == ALL:
+        return [(paper, name) for name in tables.tables(paper)]
+    return [(paper, table)]
 
 
 def tables_there_are(paper: str | None) -> list[str]:
@@ -79,12 +133,15 @@ def check(args: argparse.Namespace) -> tuple[str, ...]:
 
     Raises UserError, and RecordError for an unknown table.
     """
-    evidence = parse_evidence(args.evidence)
+    evidence = parse_evidence(DEFAULT if args.evidence is None else args.evidence)
     if args.seeds is not None and args.seeds < 1:
         raise UserError(f"--seeds {args.seeds}: at least one seed is needed")
     if args.save_baseline and "mini" not in evidence:
         raise UserError("--save-baseline keeps a mini run; --evidence has no mini")
-    tables.load(args.paper, args.table)
+    if args.paper == ALL and args.table not in (None, ALL):
+        raise UserError(f"all papers, but only their table {args.table}? say table all, or name the paper")
+    for name in chosen(args.paper, args.table):
+        tables.load(*name)
     return evidence
 
 

@@ -17,7 +17,8 @@ class DatasetInfo:
     """The classes of a dataset.
 
     classes: names, index = class id; colors: RGB 0..255 for drawing, same order;
-    things: ids of the countable classes (the others are stuff).
+    things: ids of the countable classes (the others are stuff);
+    categories: ids of the classes in files that the data set's own tools read, same order; (): the class ids.
     """
 
     name: str
@@ -25,14 +26,22 @@ class DatasetInfo:
     colors: tuple[tuple[int, int, int], ...]
     ignore_index: int = IGNORE
     things: frozenset[int] = field(default_factory=frozenset)
+    categories: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.classes) != len(self.colors):
             raise ValueError(f"{self.name}: {len(self.classes)} classes but {len(self.colors)} colours")
+        if self.categories and len(self.categories) != len(self.classes):
+            counts = f"{len(self.classes)} classes but {len(self.categories)} categories"
+            raise ValueError(f"{self.name}: {counts}")
 
     @property
     def num_classes(self) -> int:
         return len(self.classes)
+
+    def category(self, label: int) -> int:
+        """The id of class `label` in the data set's files."""
+        return self.categories[label] if self.categories else label
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -7,6 +7,7 @@ with any number of workers.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,13 +16,25 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from bench.data.base import Sample, SegmentationDataset
 from bench.data.randomness import mix, permutation
-from bench.data.transforms import normalise, semantic_targets
+from bench.data.targets import Targets
+from bench.data.transforms import normalise
 from bench.errors import UserError
 from models.outputs import MaskTarget
 
-Transform = Callable[[Sample, torch.Generator], tuple[Tensor, Tensor]]
-Batch = tuple[Tensor, list[MaskTarget]]
+Transform = Callable[[Sample, torch.Generator], Sample]
 
+
+class Batch(NamedTuple):
+    """Images [B,3,h,w], normalised float32, padded with zeros; one target each, masks [N,h,w]; and the (h,w)
+    of each image without its padding, None where none is padded."""
+
+    images: Tensor
+    targets: list[MaskTarget]
+    sizes: list[tuple[int, int]] | None = None
+
+
+
+SEMANTIC = Targets("semantic")
 _ORDER, _AUGMENT = 1, 2  # independent uses of the seed
 
 
@@ -32,7 +45,7 @@ class TrainLoader:
     batches are made on demand); rank, world: this process among those of a distributed run (each gets other
     images, together one batch of batch * world); size_divisor: images are padded with zeros, after
     normalisation, to the largest of the batch rounded up to a multiple of this (masks with background), as
-    the released code does.
+    the released code does; targets: of a sample, after the transform.
     """
 
     def __init__(
@@ -46,17 +59,19 @@ class TrainLoader:
         rank: int = 0,
         world: int = 1,
         size_divisor: int = 32,
+        targets: Callable[[Sample], MaskTarget] = SEMANTIC,
     ) -> None:
         if batch < 1 or not 0 <= rank < world:
             raise ValueError(f"batch {batch} of rank {rank} in a world of {world}")
         self.dataset, self.transform, self.batch_size, self.seed = dataset, transform, batch, seed
-        self.workers, self.rank, self.world, self.size_divisor = workers, rank, world, size_divisor
+        self.workers, self.rank, self.world = workers, rank, world
+        self.size_divisor, self.targets = size_divisor, targets
         self._epoch: tuple[int, list[int]] | None = None
         self._ahead: Iterator[Batch | UserError] | None = None
         self._next = -1
 
     def batch(self, step: int) -> Batch:
-        """(images [B,3,h,w] normalised float32, one MaskTarget an image with masks [N,h,w]) of step >= 0.
+        """The batch of step >= 0.
 
         In order is fastest with workers; any order is right. Errors: those of the dataset (UserError).
         """
@@ -73,8 +88,8 @@ class TrainLoader:
     def make(self, step: int) -> Batch:
         """The same, made here and now."""
         first = (step * self.world + self.rank) * self.batch_size
-        pairs = [self._augmented(position) for position in range(first, first + self.batch_size)]
-        return collate(pairs, self.size_divisor)
+        samples = [self._augmented(position) for position in range(first, first + self.batch_size)]
+        return collate(samples, self.size_divisor, self.targets)
 
     def indices(self, step: int) -> list[int]:
         """The samples of batch `step`. Each epoch is a new permutation; a batch may span two."""
@@ -92,7 +107,7 @@ class TrainLoader:
             self._epoch = (epoch, order.tolist())
         return self._epoch[1][offset]
 
-    def _augmented(self, position: int) -> tuple[Tensor, Tensor]:
+    def _augmented(self, position: int) -> Sample:
         generator = torch.Generator().manual_seed(mix(_AUGMENT, self.seed, position))
         return self.transform(self.dataset[self._index(position)], generator)
 
@@ -139,14 +154,17 @@ class _From(Sampler[int]):
             step += 1
 
 
-def collate(pairs: list[tuple[Tensor, Tensor]], size_divisor: int = 32) -> Batch:
-    """(image uint8 [3,h,w], semantic [h,w]) of several sizes -> one batch, padded right and below."""
-    sizes = torch.tensor([image.shape[-2:] for image, _ in pairs])
-    height, width = (-(-int(side) // size_divisor) * size_divisor for side in sizes.max(0).values)
-    images, targets = [], []
-    for image, semantic in pairs:
-        padding = (0, width - image.shape[-1], 0, height - image.shape[-2])
-        images.append(pad(normalise(image), padding))
-        target = semantic_targets(semantic)
-        targets.append(MaskTarget(labels=target.labels, masks=pad(target.masks, padding)))
-    return torch.stack(images), targets
+def collate(
+    samples: list[Sample], size_divisor: int = 32, targets: Callable[[Sample], MaskTarget] = SEMANTIC
+) -> Batch:
+    """Samples of several sizes -> one batch, padded right and below."""
+    sizes = [sample.size for sample in samples]
+    height, width = (-(-max(side) // size_divisor) * size_divisor for side in zip(*sizes, strict=True))
+    images, found = [], []
+    for sample in samples:
+        padding = (0, width - sample.size[1], 0, height - sample.size[0])
+        images.append(pad(normalise(sample.image), padding))
+        target = targets(sample)
+        found.append(MaskTarget(labels=target.labels, masks=pad(target.masks, padding)))
+    padded = any(size != (height, width) for size in sizes)
+    return Batch(torch.stack(images), found, sizes if padded else None)

@@ -109,13 +109,13 @@ class PairedFiles(SegmentationDataset):
 
 def read_image(path: Path) -> Image.Image:
     """RGB image, upright as its EXIF orientation says. Raises UnreadableFile."""
-    image = _decode(path)
+    image = decode(path)
     return ImageOps.exif_transpose(image).convert("RGB")
 
 
 def read_labels(path: Path) -> np.ndarray:
     """Integer [H,W]: the ids in the file (palette images: the indices). Raises UnreadableFile, UserError."""
-    labels = np.asarray(_decode(path))
+    labels = np.asarray(decode(path))
     if labels.ndim != 2:
         raise UserError(f"{path}: expected one channel of class ids, found {labels.shape[2]} channels")
     return labels.astype(np.uint8) if labels.dtype == bool else labels
@@ -173,7 +173,8 @@ def need_folder(dataset: str, folder: Path | None, layout: str, published: str) 
     return folder
 
 
-def _decode(path: Path) -> Image.Image:
+def decode(path: Path) -> Image.Image:
+    """The picture in a file, as it is stored. Raises UserError; UnreadableFile for a damaged one."""
     try:
         with Image.open(path) as image:
             image.load()
@@ -189,7 +190,7 @@ def _decode(path: Path) -> Image.Image:
 def _unreadable(pair: Pair) -> str | None:
     for path in (pair.image, pair.labels):
         try:
-            _decode(path)
+            decode(path)
         except UnreadableFile as error:
             return str(error)
     return None

@@ -11,14 +11,14 @@ from bench.data.base import Sample
 
 
 def to_pil(array: Tensor) -> Image.Image:
-    """uint8 [3,H,W] -> RGB image; uint8 [H,W] -> grey image."""
-    if array.dtype != torch.uint8:
-        raise TypeError(f"expected uint8, got {array.dtype}")
+    """uint8 [3,H,W] -> RGB image; uint8 [H,W] -> grey image; int32 [H,W] -> image of numbers."""
+    if array.dtype != torch.uint8 and not (array.dtype == torch.int32 and array.ndim == 2):
+        raise TypeError(f"expected uint8, or int32 [H,W], got {array.dtype}")
     return Image.fromarray(array.permute(1, 2, 0).contiguous().numpy() if array.ndim == 3 else array.numpy())
 
 
 def from_pil(image: Image.Image) -> Tensor:
-    """RGB image -> uint8 [3,H,W]; grey or palette image -> uint8 [H,W] of its indices."""
+    """RGB image -> uint8 [3,H,W]; grey or palette image -> uint8 [H,W] of its indices; numbers -> int32."""
     array = torch.from_numpy(np.array(image))
     return array.permute(2, 0, 1).contiguous() if array.ndim == 3 else array
 

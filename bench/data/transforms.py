@@ -1,8 +1,8 @@
-"""From a sample to what a model is trained on: augmentation, normalisation, mask targets."""
+"""From a sample to what a model is trained on: augmentation and normalisation."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -21,12 +21,11 @@ from bench.data.resize import (
     test_resize,
     to_pil,
 )
-from models.outputs import MaskTarget
 from models.spec import Spec, SpecError
 
 __all__ = [
     "IMAGE_MEAN", "IMAGE_STD", "AugmentSpec", "TrainTransform", "ade20k_augment", "cityscapes_augment",
-    "multiscale_sizes", "normalise", "scaled_augment", "semantic_targets", "shortest_edge", "test_resize",
+    "multiscale_sizes", "normalise", "scaled_augment", "shortest_edge", "test_resize",
 ]  # fmt: skip
 
 IMAGE_MEAN = (123.675, 116.28, 103.53)
@@ -93,44 +92,49 @@ class TrainTransform:
     def __init__(self, spec: AugmentSpec) -> None:
         self.spec = spec
 
-    def __call__(self, sample: Sample, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """(image uint8 [3,h,w], semantic uint8 [h,w]); h, w = crop where the image is larger or padded."""
-        image, labels = self._resize(to_pil(sample.image), to_pil(sample.semantic), generator)
+    def __call__(self, sample: Sample, generator: torch.Generator) -> Sample:
+        """The sample, augmented: h, w = crop where the image is larger or padded. Padding has no class and
+        no object."""
+        image = to_pil(sample.image)
+        maps = [sample.semantic] if sample.instances is None else [sample.semantic, sample.instances]
+        image, labels = self._resize(image, [to_pil(values) for values in maps], generator)
         image, labels = self._crop(image, labels, generator)
         if self.spec.jitter:
             image = ssd_jitter(image, generator)
-        pixels, semantic = from_pil(image), from_pil(labels)
+        tensors = [from_pil(image), *map(from_pil, labels)]
         if self.spec.flip and float(torch.rand((), generator=generator)) < self.spec.flip:
-            pixels, semantic = pixels.flip(-1), semantic.flip(-1)
-        return self._pad(pixels, semantic)
+            tensors = [values.flip(-1) for values in tensors]
+        pixels, semantic, *rest = self._pad(tensors)
+        return replace(sample, image=pixels, semantic=semantic, instances=rest[0] if rest else None)
 
     def _resize(
-        self, image: Image.Image, labels: Image.Image, generator: torch.Generator
-    ) -> tuple[Image.Image, Image.Image]:
+        self, image: Image.Image, labels: list[Image.Image], generator: torch.Generator
+    ) -> tuple[Image.Image, list[Image.Image]]:
         if not self.spec.short_sides:
             return image, labels
         short = self.spec.short_sides[_below(generator, len(self.spec.short_sides))]
         size = shortest_edge(image.height, image.width, short, self.spec.long_max)
-        return resize_image(image, size), resize_labels(labels, size)
+        return resize_image(image, size), [resize_labels(values, size) for values in labels]
 
     def _crop(
-        self, image: Image.Image, labels: Image.Image, generator: torch.Generator
-    ) -> tuple[Image.Image, Image.Image]:
+        self, image: Image.Image, labels: list[Image.Image], generator: torch.Generator
+    ) -> tuple[Image.Image, list[Image.Image]]:
         if self.spec.crop is None:
             return image, labels
         height, width = min(self.spec.crop[0], image.height), min(self.spec.crop[1], image.width)
         top = _below(generator, image.height - height + 1)
         left = _below(generator, image.width - width + 1)
         box = (left, top, left + width, top + height)
-        return image.crop(box), labels.crop(box)
+        return image.crop(box), [values.crop(box) for values in labels]
 
-    def _pad(self, pixels: Tensor, semantic: Tensor) -> tuple[Tensor, Tensor]:
+    def _pad(self, tensors: list[Tensor]) -> list[Tensor]:
+        """Image, semantic labels and perhaps instances, padded."""
         if not self.spec.pad or self.spec.crop is None:
-            return pixels, semantic
-        right = max(self.spec.crop[1] - pixels.shape[-1], 0)
-        below = max(self.spec.crop[0] - pixels.shape[-2], 0)
-        padding = (0, right, 0, below)
-        return pad(pixels, padding, value=self.spec.pad_value), pad(semantic, padding, value=IGNORE)
+            return tensors
+        right = max(self.spec.crop[1] - tensors[0].shape[-1], 0)
+        below = max(self.spec.crop[0] - tensors[0].shape[-2], 0)
+        fills = (self.spec.pad_value, IGNORE, 0)
+        return [pad(values, (0, right, 0, below), value=v) for values, v in zip(tensors, fills, strict=False)]
 
 
 def normalise(image: Tensor) -> Tensor:
@@ -138,17 +142,6 @@ def normalise(image: Tensor) -> Tensor:
     mean = torch.tensor(IMAGE_MEAN, device=image.device)[:, None, None]
     std = torch.tensor(IMAGE_STD, device=image.device)[:, None, None]
     return (image.float() - mean) / std
-
-
-def semantic_targets(semantic: Tensor, ignore_index: int = IGNORE) -> MaskTarget:
-    """One mask for each class present in semantic [H,W], in order of class id; ignored pixels are in no mask.
-
-    So Mask2Former trains on semantic labels (released code, its semantic dataset mapper).
-    """
-    counts = torch.bincount(semantic.flatten().long(), minlength=ignore_index + 1)
-    counts[ignore_index] = 0
-    labels = counts.nonzero().flatten()
-    return MaskTarget(labels=labels, masks=semantic == labels.to(semantic.dtype)[:, None, None])
 
 
 def _below(generator: torch.Generator, n: int) -> int:

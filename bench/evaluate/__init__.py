@@ -1,6 +1,19 @@
-"""Scores of predictions: mean IoU of semantic maps, at one scale or at several."""
+"""Scores of predictions: mean IoU, panoptic quality, average precision; of maps, of files, of a model."""
 
+from bench.evaluate.ap import MaskAP
 from bench.evaluate.miou import mean_iou
-from bench.evaluate.semantic import TestSpec, predict_semantic, semantic_scores
+from bench.evaluate.pq import PanopticQuality, pq_compute
+from bench.evaluate.predict import TestSpec, predict_instances, predict_panoptic, predict_semantic
+from bench.evaluate.scores import evaluate
 
-__all__ = ["TestSpec", "mean_iou", "predict_semantic", "semantic_scores"]
+__all__ = [
+    "MaskAP",
+    "PanopticQuality",
+    "TestSpec",
+    "evaluate",
+    "mean_iou",
+    "pq_compute",
+    "predict_instances",
+    "predict_panoptic",
+    "predict_semantic",
+]

@@ -10,9 +10,9 @@ from tqdm import tqdm
 
 from bench.cells import row_spec
 from bench.mini.budgets import BUDGETS, Budget, budget_named
-from bench.mini.pool import run_jobs
 from bench.mini.shrink import shrink
-from bench.mini.work import Job, datasets, majority_score
+from bench.mini.work import Job, datasets, majority_score, perform
+from bench.pool import run_jobs
 from bench.records import Store, code_version
 from models.spec import to_dict
 from tables import TableRecord
@@ -59,7 +59,7 @@ def run(
             bar.update(steps - done.get(job.key, 0))
             done[job.key] = steps
 
-        for job, result in run_jobs(todo, report, workers):
+        for job, result in run_jobs(todo, perform, report, workers):
             store.put(job.key, result)
     return _result(budget, [(job, store.get(job.key)) for job in jobs], rows, majority)
 

@@ -12,7 +12,7 @@ import torch
 
 from bench.data import open_dataset
 from bench.data.base import Sample, SegmentationDataset
-from bench.evaluate import mean_iou, semantic_scores
+from bench.evaluate import evaluate, mean_iou
 from bench.mini.budgets import IMAGE_SIZE, Budget
 from bench.train import Hooks, TrainSpec, train
 from bench.train.folder import device_name
@@ -37,6 +37,11 @@ class Job:
     train: TrainSpec
     budget: Budget
     folder: Path
+
+    @property
+    def label(self) -> str:
+        """What messages call it."""
+        return f"row {self.row}"
 
 
 class InMemory(SegmentationDataset):
@@ -78,12 +83,12 @@ def perform(job: Job, report: Callable[[int], None]) -> dict:
     training, evaluation = datasets(job.budget)
     began = time.monotonic()
     seed_everything(job.train.seed)  # the very weights that the training starts from
-    untrained = semantic_scores(job.model.build(), evaluation)
+    untrained = evaluate(job.model.build(), evaluation, "semantic")
     evaluating = time.monotonic() - began
     hooks = Hooks(report=lambda step, _: report(step))
     result = train(job.model, job.train, training, job.folder, device="cpu", progress=False, hooks=hooks)
     began = time.monotonic()
-    scores = semantic_scores(result.model, evaluation)
+    scores = evaluate(result.model, evaluation, "semantic")
     evaluating += time.monotonic() - began
     shutil.rmtree(job.folder)
     return {

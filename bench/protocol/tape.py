@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bench.protocol import formulas
+from bench.protocol import formulas, shapes
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,9 @@ class Recorder(TorchDispatchMode):
                 result = func.decompose(*args, **kwargs)
             if result is not NotImplemented:
                 return result
-        result = func(*args, **kwargs)
+        result = shapes.result(name, args, kwargs)
+        if result is None:
+            result = func(*args, **kwargs)
         reads = self.storages.of((args, kwargs))
         writes = (self.storages.of(result) - reads) | self._mutated(func, args, kwargs)
         if writes:  # otherwise a view

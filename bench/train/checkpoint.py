@@ -63,8 +63,12 @@ def load_checkpoint(
 
 
 def load_model(path: Path, model: nn.Module) -> int:
-    """Loads only the model of a checkpoint; returns the number of completed steps. Raises UserError."""
+    """Loads only the model of a checkpoint; returns the number of completed steps. Raises UserError, also for
+    weights that are not finite."""
     state = read_checkpoint(path)
+    for name, tensor in state["model"].items():
+        if not torch.isfinite(tensor).all():
+            raise UserError(f"{path}: {name} is not finite (NaN or infinity)")
     try:
         model.load_state_dict(state["model"])
     except RuntimeError as error:

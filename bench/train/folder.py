@@ -30,8 +30,9 @@ class RunFolder:
         self.checkpoint = self.path / "checkpoint.pt"
 
     def check(self, description: dict) -> None:
-        """Raises UserError naming what differs if the folder holds a run of another description."""
-        if not self.spec.exists():
+        """Raises UserError naming what differs if the folder holds a run of another description that has got
+        as far as a checkpoint."""
+        if not (self.spec.exists() and self.checkpoint.exists()):
             return
         changes = differences(self.description(), json.loads(json.dumps(description)))
         if changes:
@@ -40,11 +41,11 @@ class RunFolder:
             )
 
     def prepare(self, description: dict, resume: bool) -> None:
-        """Makes the folder and its `spec.json`. With `resume=False` an older run in it is deleted."""
-        if not resume:
+        """Writes `spec.json`. An older run in the folder is deleted with `resume=False`, and where it is
+        another one that has no checkpoint."""
+        if not (resume and (self.checkpoint.exists() or self._holds(description))):
             for name in _FILES:
                 (self.path / name).unlink(missing_ok=True)
-        self.path.mkdir(parents=True, exist_ok=True)
         if not self.spec.exists():
             atomic_write(self.spec, json.dumps(description, indent=1) + "\n")
 
@@ -57,10 +58,18 @@ class RunFolder:
         except ValueError as error:
             raise UserError(f"{self.spec} is not valid JSON") from error
 
+    def _holds(self, description: dict) -> bool:
+        """Whether the folder's run is described so, as far as it can be read."""
+        try:
+            return self.description() == json.loads(json.dumps(description))
+        except UserError:
+            return False
+
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keeps a second process out of the folder; the lock dies with the process. Raises UserError if
-        taken."""
+        """Makes the folder and keeps a second process out of it; the lock dies with the process. Raises
+        UserError if taken."""
+        self.path.mkdir(parents=True, exist_ok=True)
         handle = os.open(self.path, os.O_RDONLY)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,8 +1,10 @@
-"""AdamW with the parameter groups of Mask2Former's released training (train_net.py, `build_optimizer`).
+"""AdamW with the parameter groups of the released trainings.
 
-The backbone learns slower; norm layers, embeddings and tables of positional biases are not decayed. Linear
-and convolution biases are decayed, and so is the pixel decoder's level embedding: it is a bare parameter
-there.
+The backbone learns slower, and with deformable attention in DETR's line the sampling offsets and reference
+points, too: `TrainSpec.slow` names them. As in Mask2Former's `build_optimizer` (train_net.py), norm layers,
+embeddings and tables of positional biases are not decayed; linear and convolution biases are, and so is the
+pixel decoder's level embedding: it is a bare parameter there. DETR and Panoptic SegFormer decay everything
+(`TrainSpec.decay_all`).
 """
 
 from collections.abc import Iterator
@@ -36,8 +38,9 @@ def parameter_settings(model: nn.Module, spec: TrainSpec) -> Iterator[tuple[str,
                 continue
             seen.add(parameter)
             name = f"{module_name}.{leaf}" if module_name else leaf
-            rate = spec.lr * (spec.backbone_lr_factor if "backbone" in module_name.split(".") else 1.0)
-            undecayed = undecayed_module or leaf in _UNDECAYED_NAMES
+            slow = not set(spec.slow).isdisjoint(name.split("."))
+            undecayed = not spec.decay_all and (undecayed_module or leaf in _UNDECAYED_NAMES)
+            rate = spec.lr * (spec.backbone_lr_factor if slow else 1.0)
             yield name, parameter, rate, 0.0 if undecayed else spec.weight_decay
 
 

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from bench.data.base import SegmentationDataset
 from bench.data.loader import Batch, TrainLoader
+from bench.data.targets import Targets
 from bench.data.transforms import TrainTransform
 from bench.train.checkpoint import load_checkpoint, save_checkpoint
 from bench.train.folder import RunFolder, device_name
@@ -71,8 +72,8 @@ def train(
 
     A run that was killed continues from its last checkpoint to the same losses, to the last bit on the CPU in
     float32 with the same number of threads. A finished run is returned as it is. `resume=False` starts over.
-    `device`: CUDA where there is one by default. `workers`: processes that prepare batches; any number gives
-    the same batches.
+    `dataset` has the classes of the model, see `bench.tasks.TaskView`. `device`: CUDA where there is one by
+    default. `workers`: processes that prepare batches; any number gives the same batches.
 
     Raises UserError if `out` holds a run of other specs or data, or another process is training there;
     NonFiniteLoss; OSError for a full disk, which leaves the last checkpoint intact.
@@ -84,13 +85,15 @@ def train(
         folder.check(description)
     fresh = not (resume and folder.checkpoint.exists())
     run = _Run(model_spec, train_spec, folder, device, hooks, fresh)  # may fail: before anything is written
-    folder.prepare(description, resume)
     with folder.locked():
+        folder.prepare(description, resume)
         run.restore()
         if run.step < train_spec.steps:
             loader = TrainLoader(
-                dataset, TrainTransform(train_spec.augment), train_spec.batch, train_spec.seed, workers
-            )
+                dataset, TrainTransform(train_spec.augment), train_spec.batch, train_spec.seed, workers,
+                size_divisor=run.trainer.model.size_divisor,
+                targets=Targets(train_spec.task, dataset.info.things, dataset.info.ignore_index),
+            )  # fmt: skip
             run.go(loader, progress)
     return TrainResult(run.trainer.model.eval(), read_log(folder.metrics), folder.seconds(), folder.path)
 
@@ -99,7 +102,12 @@ def describe(model_spec: Spec, train_spec: TrainSpec, dataset: SegmentationDatas
     """All that a run's result depends on, and the classes it knows, JSON-able; kept as `spec.json`."""
     info = dataset.info
     data = {"name": info.name, "split": dataset.split, "checksum": dataset.checksum()}
-    classes = {"classes": list(info.classes), "colors": [list(color) for color in info.colors]}
+    classes = {
+        "classes": list(info.classes),
+        "colors": [list(color) for color in info.colors],
+        "things": sorted(info.things),
+        "categories": list(info.categories),
+    }
     return {"model": model_spec.to_dict(), "train": train_spec.to_dict(), "dataset": data | classes}
 
 

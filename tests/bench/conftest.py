@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 import tables
-from bench import cells
+from bench import cells, counting
 
 # Row -> parameters, FLOPs by the paper's protocol, FLOPs by the exact one.
 COUNTS = {
@@ -16,13 +16,13 @@ COUNTS = {
 }
 
 
-def counted(row, column, store):
+def counted(record, row, column, cell, store):
     """Stands in for the counting of a cell."""
     params, paper, exact = COUNTS[row.number]
     if column.metric == "params":
-        return cells.Counts(numbers={column.protocol: Decimal(params) / 10**6})
+        return cells.Found(numbers={column.protocol: Decimal(params) / 10**6})
     numbers = {column.protocol: Decimal(paper) / 10**9, column.also: Decimal(exact) / 10**9}
-    return cells.Counts(numbers=numbers)
+    return cells.Found(numbers=numbers)
 
 
 @pytest.fixture
@@ -30,11 +30,12 @@ def fake_counts(monkeypatch):
     """Counting takes no time; gives the list of (row, column) that were counted."""
     asked = []
 
-    def count(row, column, store):
+    def count(record, row, column, cell, store):
         asked.append((row.number, column.id))
-        return counted(row, column, store)
+        return counted(record, row, column, cell, store)
 
-    monkeypatch.setattr(cells, "_counted", count)
+    monkeypatch.setitem(cells._FINDERS, "counted", count)
+    monkeypatch.setattr(counting, "missing", lambda *_: [])
     return asked
 
 

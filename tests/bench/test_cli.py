@@ -43,10 +43,10 @@ def test_a_table_is_regenerated(tmp_path, capsys, quick):
     assert [row["row"] for row in data["mini"]["rows"]] == [1, 2, 3, 4]
     assert (
         data["environment"]["command"]
-        == "python -m bench table faseg 4 --evidence counted,mini --budget small"
+        == "python -m bench table faseg 4 --evidence counted,configured,predicted,mini --budget small"
     )
     assert data["environment"]["operators"]
-    assert "7 | 1 | 0 | 8 | 0" in (tmp_path / "README.md").read_text()
+    assert "| 7 | 1 | 0 | 8 | 0 | 7 of 8 (87.5 %) | 4 rows |" in (tmp_path / "README.md").read_text()
 
 
 def test_a_mini_run_can_be_kept_as_the_baseline(tmp_path, capsys, quick, monkeypatch):
@@ -70,6 +70,7 @@ def test_table_names_are_taken_as_printed(tmp_path, capsys, quick):
 BAD_INPUT = [
     (("table", "fasge", "4"), "unknown paper 'fasge'; nearest: faseg"),
     (("table", "faseg", "44"), "faseg has no table '44'; nearest: 4"),
+    (("table", "all", "4"), "say table all, or name the paper"),
     (("table", "faseg", "4", "--evidence", "conted"), "unknown evidence 'conted'; nearest: counted"),
     (("table", "faseg", "4", "--evidence", ","), "--evidence names no kind"),
     (("table", "faseg", "4", "--seeds", "0"), "--seeds 0: at least one seed is needed"),
@@ -96,7 +97,7 @@ def test_bad_input_is_one_line_and_status_2(tmp_path, capsys, monkeypatch, fake_
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("tabel", "faseg", "4"), "invalid choice: 'tabel' (choose from 'data', 'eval'"),
+        (("tabel", "faseg", "4"), "invalid choice: 'tabel' (choose from 'audit', 'data', 'eval'"),
         (("table", "faseg", "4", "--seeds", "x"), "argument --seeds: invalid int value: 'x'; see python"),
         (("table", "faseg", "4", "--bugdet", "small"), "unrecognized arguments: --bugdet small"),
         (("data", "verify"), "arguments are required: --dataset; see python -m bench data verify --help"),
@@ -117,10 +118,38 @@ def test_alone_it_helps(capsys):
 
 
 def test_table_alone_tells_the_tables(capsys):
-    for arguments in (("table",), ("table", "faseg")):
-        assert run(capsys, *arguments) == (0, "faseg 4     FASeg: Ablation study for FASeg\n", "")
+    status, out, err = run(capsys, "table", "faseg")
+    assert (status, err) == (0, "")
+    assert out.splitlines()[3] == "faseg 4     FASeg: Ablation study for FASeg"
+    everything = run(capsys, "table")[1].splitlines()
+    assert len(everything) > 60 and set(out.splitlines()) <= set(everything)
     status, out, err = run(capsys, "table", "fasge")
     assert (status, out, err) == (2, "", "maskbench: unknown paper 'fasge'; nearest: faseg\n")
+
+
+def test_all_tables_of_a_paper_in_one_run(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("bench.mini.run", lambda *_, **__: pytest.fail("trained"))
+    given = ("table", "panoptic_segformer", "all", "--evidence", "configured", "--out", str(tmp_path))
+    status, out, _ = run(capsys, *given)
+    assert status == 0
+    assert out.count("Panoptic SegFormer ") == 18 and "Panoptic SegFormer Figure 1: " in out
+    written = {path.name for path in (tmp_path / "panoptic_segformer").glob("*.json")}
+    assert len(written) == 18 and "tableb2.json" in written
+
+
+def test_a_mini_replication_only_where_the_table_says_so(tmp_path, capsys, quick):
+    def trained(*given):
+        status, out, _ = run(capsys, "table", *given, "--out", str(tmp_path))
+        assert status == 0
+        return "mini" in json.loads((tmp_path / given[0] / f"table{given[1]}.json").read_text())
+
+    assert trained("faseg", "4")
+    assert not trained("faseg", "3")
+    assert trained("faseg", "3", "--evidence", "mini")
+    assert not trained("mask2former", "xia", "--evidence", "mini")
+    assert "Table XIa has no mini replication" in run(
+        capsys, "table", "mask2former", "xia", "--evidence", "mini", "--out", str(tmp_path)
+    )[1]
 
 
 def test_a_record_with_a_mistake_is_status_2(tmp_path, capsys, monkeypatch):
@@ -238,4 +267,5 @@ def test_the_module_is_the_command():
     command = [sys.executable, "-m", "bench", "table", "nothing", "4"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "maskbench: unknown paper 'nothing'; known: faseg\n"
+    known = "faseg, mask2former, panoptic_segformer, pft"
+    assert done.stderr == f"maskbench: unknown paper 'nothing'; known: {known}\n"

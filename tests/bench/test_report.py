@@ -93,7 +93,7 @@ def test_a_disk_full_at_any_file_leaves_the_old_report(tmp_path, record, results
 def fill_disk(monkeypatch, after: int) -> None:
     """The disk is full once `after` files have been written: the next is cut in the middle."""
     written = []
-    real_bytes, real_save = Path.write_bytes, report.plots.save
+    real_bytes, real_save = Path.write_bytes, report.plots.Drawing.save
 
     def full() -> bool:
         written.append(1)
@@ -112,21 +112,49 @@ def fill_disk(monkeypatch, after: int) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
     monkeypatch.setattr(Path, "write_bytes", write_bytes)
-    monkeypatch.setattr(report.plots, "save", save)
+    monkeypatch.setattr(report.plots.Drawing, "save", save)
+    monkeypatch.setattr(report.plots.Drawing, "is_in", lambda figure, path: False)
+
+
+def page(out: Path) -> list[str]:
+    return frontpage.page(out, frontpage.read(out), {}).splitlines()
 
 
 def test_the_front_page_counts_verdicts(tmp_path, record, results, mini):
-    empty = frontpage.page(tmp_path)
-    assert "| FASeg Table 4 | Ablation study for FASeg | – | – | – | – | – | – |" in empty
+    assert "| Table 4 | Ablation study for FASeg | – | – | – | – | – | – | – |" in page(tmp_path)
+    assert "| FASeg | 0 of 11 | 0 | 0 | 0 | 0 | 0 | 0 | – |" in page(tmp_path)
     write(tmp_path, record, results, mini)
     assert frontpage.write(tmp_path) == tmp_path / "README.md"
-    text = (tmp_path / "README.md").read_text()
-    line = "| [FASeg Table 4](faseg/table4.md) | Ablation study for FASeg | 7 | 1 | 0 | 8 | 0 | 4 rows |"
-    assert line in text.splitlines()
-    assert "Further reports" not in text
+    lines = (tmp_path / "README.md").read_text().splitlines()
+    share = "7 of 8 (87.5 %)"
+    line = f"| [Table 4](faseg/table4.md) | Ablation study for FASeg | 7 | 1 | 0 | 8 | 0 | {share} | 4 rows |"
+    assert line in lines
+    assert f"| FASeg | 1 of 11 | 16 | 7 | 1 | 0 | 8 | 0 | {share} |" in lines
+    assert f"| `counted` | 8 | 7 | 1 | 0 | 0 | 0 | {share} |" in lines
+    assert "| `trained` | 8 | 0 | 0 | 0 | 8 | 0 | – |" in lines
+    worst = next(line for line in lines if line.startswith("| FASeg [Table 4](faseg/table4.md) |"))
+    assert r"| + DFPQ + HRCA, \#F (G) | 72 G | 73.41 | +2.0 % `~` | The released model" in worst
+    assert "](faseg/counted.png)" in "".join(lines)
+    assert "## Further reports" not in lines
     (tmp_path / "mini").mkdir()
     (tmp_path / "mini" / "camvid.md").write_text("# ...\n")
-    assert "- [camvid](mini/camvid.md)" in frontpage.page(tmp_path)
+    assert "- [camvid](mini/camvid.md)" in page(tmp_path)
+
+
+def test_the_front_page_has_the_headline_of_the_audit(tmp_path):
+    (tmp_path / "audit.md").write_text("**7 relations: 6 right.**\n\n# Audit\n")
+    line = "[The audit](audit.md) of the papers' own arithmetic: 7 relations: 6 right."
+    assert line in page(tmp_path)
+
+
+def test_a_plot_is_drawn_only_where_it_shows_something_new(tmp_path, record, results, monkeypatch):
+    files = write(tmp_path, record, results)
+    plot = next(file for file in files if file.suffix == ".png")
+    before = plot.stat().st_mtime_ns
+    write(tmp_path, record, results, date="tomorrow")
+    assert plot.stat().st_mtime_ns == before
+    write(tmp_path, record, results[:-1])
+    assert plot.stat().st_mtime_ns != before
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"cells": [{}]}', '{"cells": 3}', '{"cells": [], "mini": []}'])

@@ -8,6 +8,7 @@ import torch
 from bench.data import Sample, SegmentationDataset, open_dataset
 from bench.data.loader import TrainLoader, collate
 from bench.data.randomness import Stream, mix, permutation
+from bench.data.targets import Targets
 from bench.data.transforms import AugmentSpec, TrainTransform, normalise, scaled_augment
 from bench.errors import UserError
 
@@ -31,7 +32,7 @@ def test_a_batch_is_a_function_of_seed_and_step():
     assert same(loader().batch(4), in_order[4])
     assert same(first.batch(2), in_order[2])
     assert not torch.equal(loader(seed=1).batch(2)[0], in_order[2][0])
-    images, targets = in_order[0]
+    images, targets, _ = in_order[0]
     assert images.shape == (3, 3, 64, 64) and images.dtype == torch.float32
     assert len(targets) == 3 and all(t.masks.shape == (len(t.labels), 64, 64) for t in targets)
 
@@ -103,14 +104,36 @@ def test_a_loader_travels_to_another_process():
 
 
 def test_collate_pads_after_normalisation_with_zeros_and_background():
-    small = (torch.full((3, 20, 40), 9, dtype=torch.uint8), torch.full((20, 40), 2, dtype=torch.uint8))
-    large = (torch.full((3, 33, 30), 9, dtype=torch.uint8), torch.full((33, 30), 5, dtype=torch.uint8))
-    images, targets = collate([small, large])
-    assert images.shape == (2, 3, 64, 64)
-    assert torch.equal(images[0, :, :20, :40], normalise(small[0]))
+    small, large = plain(20, 40, 2), plain(33, 30, 5)
+    images, targets, sizes = collate([small, large])
+    assert images.shape == (2, 3, 64, 64) and sizes == [(20, 40), (33, 30)]
+    assert torch.equal(images[0, :, :20, :40], normalise(small.image))
     assert (images[0, :, 20:] == 0).all() and (images[0, :, :, 40:] == 0).all()
     assert [int(target.masks.sum()) for target in targets] == [800, 990]
     assert targets[0].masks.shape == (1, 64, 64)
+    assert collate([small, large], 1).images.shape == (2, 3, 33, 40)
+
+
+def test_sizes_are_told_only_where_something_is_padded():
+    assert collate([plain(32, 64, 2), plain(32, 64, 5)]).sizes is None
+    assert collate([plain(20, 40, 2)], 4).sizes is None
+    assert collate([plain(32, 64, 2), plain(32, 60, 5)]).sizes == [(32, 64), (32, 60)]
+
+
+def test_a_loader_makes_the_targets_that_it_is_told():
+    panoptic = loader(targets=Targets("panoptic", frozenset(range(6, 12))))
+    semantic = loader()
+    for index in range(2):
+        more, fewer = panoptic.batch(0).targets[index], semantic.batch(0).targets[index]
+        assert len(more.labels) > len(fewer.labels)
+        assert set(more.labels.tolist()) == set(fewer.labels.tolist())
+        assert torch.equal(more.masks.any(0), fewer.masks.any(0))
+
+
+def plain(height: int, width: int, label: int) -> Sample:
+    """One class, one colour."""
+    image = torch.full((3, height, width), 9, dtype=torch.uint8)
+    return Sample(image=image, semantic=torch.full((height, width), label, dtype=torch.uint8), name="plain")
 
 
 WORDS = [5705853004827290377, 6584680345644299050]

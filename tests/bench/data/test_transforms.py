@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import colorsys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,6 @@ from bench.data.transforms import (
     multiscale_sizes,
     normalise,
     scaled_augment,
-    semantic_targets,
     shortest_edge,
     test_resize,
 )
@@ -86,8 +86,8 @@ def test_same_generator_state_same_result():
     sample = open_dataset("embedded", size=(96, 128))[0]
     transform = TrainTransform(scaled_augment(96, (96, 96)))
     first, again, other = (transform(sample, generator(seed)) for seed in (1, 1, 2))
-    assert torch.equal(first[0], again[0]) and torch.equal(first[1], again[1])
-    assert not torch.equal(first[0], other[0])
+    assert torch.equal(first.image, again.image) and torch.equal(first.semantic, again.semantic)
+    assert not torch.equal(first.image, other.image)
 
 
 def test_global_random_state_is_not_touched():
@@ -103,7 +103,8 @@ def test_image_and_labels_stay_together():
     transform = TrainTransform(AugmentSpec(crop=(40, 50), flip=0.5))
     flipped = set()
     for seed in range(12):
-        image, semantic = transform(sample, generator(seed))
+        found = transform(sample, generator(seed))
+        image, semantic = found.image, found.semantic
         assert image.shape == (3, 40, 50) and semantic.shape == (40, 50)
         assert torch.equal(image[0], semantic)
         flipped.add(bool((semantic[0, 1].int() - semantic[0, 0].int()) % 200 != 3))
@@ -113,14 +114,14 @@ def test_image_and_labels_stay_together():
 def test_crops_reach_every_border():
     sample = sample_of(10, 12)
     transform = TrainTransform(AugmentSpec(crop=(9, 10)))
-    corners = {int(transform(sample, generator(seed))[1][0, 0]) for seed in range(60)}
+    corners = {int(transform(sample, generator(seed)).semantic[0, 0]) for seed in range(60)}
     assert corners == {7 * y + 3 * x for y in range(2) for x in range(3)}
 
 
 def test_scale_is_chosen_among_all_and_limited():
     sample = sample_of(50, 200)
     transform = TrainTransform(AugmentSpec(short_sides=(25, 50, 100), long_max=240))
-    sizes = {tuple(transform(sample, generator(seed))[1].shape) for seed in range(30)}
+    sizes = {tuple(transform(sample, generator(seed)).semantic.shape) for seed in range(30)}
     assert sizes == {(25, 100), (50, 200), (60, 240)}
 
 
@@ -130,18 +131,21 @@ def test_padding_right_and_below():
         semantic=torch.full((20, 30), 4, dtype=torch.uint8),
         name="small",
     )
-    image, semantic = TrainTransform(AugmentSpec(crop=(32, 40), pad=True))(sample, generator())
+    found = TrainTransform(AugmentSpec(crop=(32, 40), pad=True))(sample, generator())
+    image, semantic = found.image, found.semantic
     assert image.shape == (3, 32, 40) and semantic.shape == (32, 40)
     assert (image[:, :20, :30] == 7).all() and (semantic[:20, :30] == 4).all()
     assert (image[:, 20:] == 128).all() and (image[:, :, 30:] == 128).all()
     assert (semantic[20:] == 255).all() and (semantic[:, 30:] == 255).all()
-    image, semantic = TrainTransform(AugmentSpec(crop=(32, 40)))(sample, generator())
+    found = TrainTransform(AugmentSpec(crop=(32, 40)))(sample, generator())
+    image, semantic = found.image, found.semantic
     assert image.shape == (3, 20, 30)
 
 
 def test_ade20k_protocol_gives_crops_of_512_without_new_labels():
     sample = open_dataset("embedded", size=(150, 200))[0]
-    image, semantic = TrainTransform(ade20k_augment())(sample, generator(3))
+    found = TrainTransform(ade20k_augment())(sample, generator(3))
+    image, semantic = found.image, found.semantic
     assert image.shape == (3, 512, 512) and image.dtype == torch.uint8
     assert set(semantic.unique().tolist()) <= set(sample.semantic.unique().tolist()) | {255}
 
@@ -175,15 +179,23 @@ def test_normalise_values():
     assert torch.equal(normalise(image[None])[0], found)
 
 
-def test_semantic_targets():
-    semantic = torch.tensor([[3, 3, 255], [0, 3, 149]], dtype=torch.uint8)
-    target = semantic_targets(semantic, 255)
-    assert target.labels.tolist() == [0, 3, 149] and target.labels.dtype == torch.int64
-    assert target.masks.dtype == torch.bool
-    assert target.masks.int().tolist() == [
-        [[0, 0, 0], [1, 0, 0]],
-        [[1, 1, 0], [0, 1, 0]],
-        [[0, 0, 0], [0, 0, 1]],
-    ]
-    nothing = semantic_targets(torch.full((2, 3), 255))
-    assert nothing.labels.shape == (0,) and nothing.masks.shape == (0, 2, 3)
+def test_instances_are_augmented_like_the_classes():
+    sample = open_dataset("embedded", size=(96, 128))[0]
+    transform = TrainTransform(scaled_augment(96, (96, 96)))
+    for seed in range(4):
+        found = transform(sample, generator(seed))
+        plain = transform(replace(sample, instances=None), generator(seed))
+        assert torch.equal(found.image, plain.image) and torch.equal(found.semantic, plain.semantic)
+        assert plain.instances is None and found.instances.dtype == torch.int32
+        assert torch.equal(found.instances > 0, (found.semantic >= 6) & (found.semantic != 255))
+
+
+def test_padding_belongs_to_no_object():
+    sample = Sample(
+        image=torch.zeros(3, 4, 4, dtype=torch.uint8),
+        semantic=torch.zeros(4, 4, dtype=torch.uint8),
+        instances=torch.full((4, 4), 70_000, dtype=torch.int32),
+        name="small",
+    )
+    found = TrainTransform(AugmentSpec(crop=(6, 5), pad=True))(sample, generator())
+    assert (found.instances[:4, :4] == 70_000).all() and int((found.instances == 0).sum()) == 14

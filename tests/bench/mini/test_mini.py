@@ -12,11 +12,11 @@ import pytest
 import torch
 
 import tables
-from bench import mini
+from bench import mini, pool
 from bench.cells import row_spec
 from bench.data.transforms import AugmentSpec
 from bench.errors import UserError
-from bench.mini import Budget, pool, shrink
+from bench.mini import Budget, shrink
 from bench.mini.work import majority_score
 from bench.records import Store
 from bench.train import Trainer
@@ -98,15 +98,14 @@ def test_run_gives_every_row_and_reuses_and_resumes(record, tmp_path):
     ("failure", "told"),
     [(UserError("at fault"), UserError), (OSError(28, "full"), OSError), (KeyError("x"), RuntimeError)],
 )
-def test_an_error_in_a_worker_comes_out(monkeypatch, failure, told):
+def test_an_error_in_a_worker_comes_out(failure, told):
     def perform(job, report):
         report(7)
         raise failure
 
-    monkeypatch.setattr(pool, "perform", perform)
     ours, theirs = multiprocessing.Pipe()
-    ours.send(SimpleNamespace(row=3))
-    worker = threading.Thread(target=pool._work, args=(theirs,))
+    ours.send(SimpleNamespace(label="row 3"))
+    worker = threading.Thread(target=pool._work, args=(theirs, perform))
     worker.start()
     assert pool._receive(ours, None, None) == ("step", 7)
     with pytest.raises(told, match="row 3 failed" if told is RuntimeError else None):
@@ -158,7 +157,7 @@ def test_the_full_faseg_learns_two_images(small):
     from bench.data import open_dataset
     from bench.data.loader import TrainLoader
     from bench.data.transforms import TrainTransform
-    from bench.evaluate import semantic_scores
+    from bench.evaluate import evaluate
     from bench.train.recipes import overfit_recipe
 
     data = open_dataset("embedded", length=2)
@@ -168,4 +167,4 @@ def test_the_full_faseg_learns_two_images(small):
     loader = TrainLoader(data, TrainTransform(spec.augment), spec.batch, spec.seed)
     for step in range(spec.steps):
         trainer.step(step, loader.batch(step))
-    assert semantic_scores(trainer.model, data)["mIoU"] > 50
+    assert evaluate(trainer.model, data, "semantic")["mIoU"] > 50

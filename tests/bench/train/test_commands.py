@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from bench.cli import main
@@ -31,7 +32,8 @@ def test_training_says_what_it_does(trained, capsys):
     before = (trained / "metrics.jsonl").read_bytes()
     assert main(again) == 0
     said = capsys.readouterr().out
-    assert "2 steps of 1 images, seed 0" in said and "classes: 12, as embedded has (the preset: 150)" in said
+    assert "2 steps of 1 images, seed 0" in said and "task: semantic; run folder: " in said
+    assert "classes: 12, as embedded has (the preset: 150)" in said
     assert "mIoU " in said
     assert (trained / "metrics.jsonl").read_bytes() == before
     spec = json.loads((trained / "spec.json").read_text())
@@ -75,7 +77,7 @@ def test_multi_scale_evaluation_shows_twelve_views(trained, capsys, monkeypatch)
         shown.append(tuple(images.shape[-2:]))
         return pad_to_multiple(images, multiple)
 
-    monkeypatch.setattr("bench.evaluate.semantic.pad_to_multiple", pad)
+    monkeypatch.setattr("bench.evaluate.predict.pad_to_multiple", pad)
     command = [
         "eval",
         "--run",
@@ -89,6 +91,43 @@ def test_multi_scale_evaluation_shows_twelve_views(trained, capsys, monkeypatch)
     ]
     assert main(command) == 0
     assert shown == [(side, side) for side in (96, 144, 192, 240, 288, 336) for _ in range(2)]
+
+
+def test_weights_that_are_not_finite_are_named(trained, tmp_path, capsys):
+    state = torch.load(trained / "checkpoint.pt", weights_only=True)
+    state["model"]["decoder.head.classes.bias"][3] = float("nan")
+    torch.save(state, tmp_path / "checkpoint.pt")
+    (tmp_path / "spec.json").write_text((trained / "spec.json").read_text())
+    assert main(["eval", "--run", str(tmp_path), "--dataset", "embedded", "--limit", "1"]) == 2
+    error = capsys.readouterr().err
+    assert "decoder.head.classes.bias is not finite" in error and len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("task", "classes"), [("panoptic", 12), ("instance", 6)])
+def test_every_task_is_trained_evaluated_and_predicted(task, classes, tmp_path, capsys):
+    run, out = tmp_path / "run", tmp_path / "out"
+    small = ["--steps", "1", "--set", "loss.points=64", "--set", "decoder.num_queries=8"]
+    assert main(["train", *MODEL, "--task", task, *EMBEDDED, *small, "--out", str(run)]) == 0
+    said = capsys.readouterr().out
+    assert f"task: {task}" in said and re.search(r"(PQ|AP) \d+\.\d\d", said)
+    spec = json.loads((run / "spec.json").read_text())
+    assert spec["train"]["task"] == task and len(spec["dataset"]["classes"]) == classes
+    assert main(["eval", "--run", str(run), "--dataset", "embedded", "--limit", "2", "--json"]) == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert scores["task"] == task and len(scores["per_class"]) == classes and scores["images"] == 2
+    assert ("PQ_things" if task == "panoptic" else "AP50") in scores
+    image = tmp_path / "picture.png"
+    Image.new("RGB", (64, 64), "red").save(image)
+    assert main(["predict", "--run", str(run), "--out", str(out), str(image)]) == 0
+    assert (out / ("panoptic.json" if task == "panoptic" else "instances.json")).is_file()
+
+
+def test_a_panoptic_model_is_scored_on_the_other_tasks(tmp_path, capsys):
+    small = ["--set", "backbone.layers=[1,1,1,1]", "--set", "backbone.width=8", "--set", "num_classes=12"]
+    command = ["eval", "--preset", "mask2former_r50_ade20k", *small, "--set", "decoder.schedule=[32]"]
+    for task, score in (("semantic", "mIoU"), ("instance", "APm"), ("panoptic", "RQ_stuff")):
+        assert main([*command, "--dataset", "embedded", "--limit", "1", "--task", task]) == 0
+        assert re.search(rf"^{score} +(\d|–)", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_prediction_of_a_run(trained, tmp_path, capsys):
@@ -163,6 +202,14 @@ def test_unreadable_files_are_named_or_skipped_and_counted(trained, camvid, caps
         (["train", *MODEL, *EMBEDDED, "--set", "nonsense"], "expected PATH=VALUE"),
         (["train", *MODEL, *EMBEDDED, "--weights", "nowhere.pth"], "no weights at nowhere.pth"),
         (["train", *MODEL, *EMBEDDED, "--steps", "0"], "steps must be at least 1"),
+        (["train", *MODEL, *EMBEDDED, "--set", "train.lr=NaN"], "lr must be a finite number, not nan"),
+        (["train", *MODEL, *EMBEDDED, "--set", "train.clip=Infinity"], "clip must be a finite number"),
+        (["train", *MODEL, *EMBEDDED, "--seed", str(2**64)], "seed must be from 0 to"),
+        (["train", *MODEL, *EMBEDDED, "--set", "train.task=panoptic"], "say --task panoptic"),
+        (
+            ["train", "--preset", "pft_r50_ade20k", "--task", "instance", *EMBEDDED],
+            "gives semantic results, not instance ones",
+        ),
         (["train", *MODEL, "--dataset", "embedded", "--overfit", "0"], "at least one image"),
         (["eval", "--table", "faseg/4", "--dataset", "embedded"], "has 4 rows; say which with --row"),
         (["eval", "--run", "nowhere", "--dataset", "embedded"], "not the folder of a run"),
@@ -187,6 +234,14 @@ def test_what_is_wrong_is_told_in_one_line(arguments, message, capsys, tmp_path,
     assert len(error.splitlines()) == 1
     assert re.search(message, error), error
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("workers", "message"), [("-1", "-1 is negative"), ("many", "invalid count value")])
+def test_workers_are_a_number(workers, message, capsys):
+    with pytest.raises(SystemExit) as raised:
+        main(["train", *MODEL, *EMBEDDED, "--workers", workers])
+    error = capsys.readouterr().err
+    assert raised.value.code == 2 and message in error and len(error.splitlines()) == 1
 
 
 def test_changes_are_json_or_text_and_sorted_by_what_they_concern():

@@ -7,6 +7,7 @@ from torch import nn
 import models
 from bench.train import TrainSpec
 from bench.train.optimizer import build_optimizer, parameter_settings, set_learning_rate
+from bench.train.recipes import train_recipe
 from tests.bench.train.tiny import TinySpec
 
 # How many parameters the released training gives which (learning rate, weight decay), in units of 1e-5 and 1.
@@ -25,6 +26,33 @@ def test_groups_are_the_released_ones(preset):
     settings = list(parameter_settings(models.build(preset, "meta"), TrainSpec()))
     counts = Counter((round(rate * 1e5, 9), decay) for _, _, rate, decay in settings)
     assert counts == RELEASED[preset]
+
+
+MASKFORMER = {
+    "maskformer_r50_ade20k": {(10, 0.0001): 91, (1, 0.0001): 53, (10, 0.0): 53},
+    "maskformer_swin_t_ade20k": {(6, 0.01): 192, (6, 0.0): 129},
+}
+"""From `build_optimizer` of MaskFormer on the released configs."""
+
+
+@pytest.mark.parametrize("preset", MASKFORMER)
+def test_groups_of_maskformer_are_the_released_ones(preset):
+    spec = train_recipe("ade20k", models.preset(preset))
+    settings = parameter_settings(models.build(preset, "meta"), spec)
+    counts = Counter((round(rate * 1e5, 9), decay) for _, _, rate, decay in settings)
+    assert counts == MASKFORMER[preset]
+
+
+@pytest.mark.parametrize("preset", ["panoptic_segformer_r50_coco", "deformable_detr_r50_coco_panoptic"])
+def test_sampling_offsets_and_reference_points_learn_slower(preset):
+    spec = train_recipe("coco", models.preset(preset), "panoptic")
+    settings = list(parameter_settings(models.build(preset, "meta"), spec))
+    assert {decay for *_, decay in settings} == {1e-4}
+    slow = {name for name, _, rate, _ in settings if rate == pytest.approx(spec.lr / 10)}
+    heads = {name for name in slow if not name.startswith("backbone.")}
+    assert {name.split(".")[-2] for name in heads} == {"sampling_offsets", "reference"}
+    assert len(heads) == 2 * 12 + 2  # six layers of encoder and decoder each, one layer for the first points
+    assert all(name in slow for name, *_ in settings if name.startswith("backbone."))
 
 
 def test_what_is_decayed_and_what_is_not():

@@ -3,7 +3,7 @@ import pytest
 import models
 from bench.errors import UserError
 from bench.evaluate import TestSpec
-from bench.train.recipes import overfit_recipe, test_recipe, train_recipe
+from bench.train.recipes import overfit_recipe, test_recipe, train_recipe, without_dropout
 from bench.train.schedule import PolySchedule
 
 R50, SWIN_L = models.preset("faseg_r50_ade20k"), models.preset("faseg_swin_l_ade20k")
@@ -30,6 +30,76 @@ def test_cityscapes_is_the_released_recipe():
     assert test_recipe("cityscapes", R50) == TestSpec(short=1024, longest=2048)
 
 
+def recipe(preset, dataset, task="semantic"):
+    return train_recipe(dataset, models.preset(preset), task)
+
+
+def test_coco_and_mapillary_of_mask2former():
+    spec = recipe("mask2former_r50_ade20k", "coco", "panoptic")
+    assert (spec.steps, spec.batch, spec.lr, spec.weight_decay) == (368_750, 16, 1e-4, 0.05)
+    assert spec.task == "panoptic"
+    rates = [spec.schedule.multiplier(step, spec.steps) for step in (327_777, 327_778, 355_091, 355_092)]
+    assert rates == pytest.approx([1, 0.1, 0.1, 0.01])
+    assert recipe("mask2former_swin_l_ade20k", "coco", "instance").steps == 737_500
+    mapillary = recipe("mask2former_r50_ade20k", "mapillary")
+    assert mapillary.steps == 300_000 and mapillary.augment.crop == (1024, 1024)
+    assert recipe("mask2former_r50_ade20k", "ade20k", "panoptic").augment.crop == (640, 640)
+
+
+def test_maskformer_is_the_released_recipe():
+    spec = recipe("maskformer_r50_ade20k", "ade20k")
+    assert (spec.steps, spec.lr, spec.weight_decay, spec.backbone_lr_factor) == (160_000, 1e-4, 1e-4, 0.1)
+    assert spec.schedule == PolySchedule() and spec.clip == 0.01
+    swin = recipe("maskformer_swin_t_ade20k", "ade20k")
+    assert (swin.lr, swin.weight_decay, swin.backbone_lr_factor) == (6e-5, 0.01, 1.0)
+    multipliers = {0: 1e-6, 1: 0.00066766224437, 10: 0.006667284942952924, 40_000: 0.7718895067235705}
+    for step, released in multipliers.items():
+        assert swin.schedule.multiplier(step, swin.steps) == pytest.approx(released, rel=1e-6)
+    coco = recipe("maskformer_r50_ade20k", "coco", "panoptic")
+    assert (coco.steps, coco.batch, coco.lr, coco.weight_decay) == (554_400, 64, 1e-4, 1e-4)
+    assert coco.schedule.decay(369_599, 554_400) == 1.0 and coco.schedule.decay(369_600, 554_400) == 0.1
+
+
+def test_pft_is_the_printed_recipe():
+    spec = recipe("pft_r50_ade20k", "ade20k")
+    assert (spec.steps, spec.batch, spec.lr, spec.weight_decay) == (160_000, 16, 1e-4, 1e-4)
+    assert spec.schedule == PolySchedule(power=1.0) and spec.backbone_lr_factor == 0.1
+    rates = {name: recipe(f"pft_{name}_ade20k", "ade20k") for name in ("swin_t", "swin_l")}
+    assert [s.backbone_lr_factor for s in rates.values()] == [1.0, 0.2]
+    assert [(s.lr, s.weight_decay) for s in rates.values()] == [(6e-5, 0.01)] * 2
+    stuff, context = (recipe("pft_r50_ade20k", name) for name in ("coco_stuff10k", "pascal_context"))
+    assert (stuff.steps, stuff.batch, stuff.augment.crop) == (60_000, 32, (640, 640))
+    assert (context.steps, context.batch, context.augment.crop) == (40_000, 16, (480, 480))
+
+
+def test_panoptic_segformer_is_the_released_recipe():
+    spec = recipe("panoptic_segformer_r50_coco", "coco", "panoptic")
+    assert (spec.lr, spec.weight_decay, spec.decay_all, spec.clip, spec.batch) == (1.4e-4, 1e-4, True, 0.1, 8)
+    assert spec.steps == 24 * 14_786 and spec.slow == ("backbone", "sampling_offsets", "reference")
+    assert [spec.schedule.decay(e * 14_786, spec.steps) for e in (17, 18, 23)] == pytest.approx([1, 0.1, 0.1])
+    assert recipe("panoptic_segformer_r50_coco", "ade20k", "panoptic").steps == 100 * 2527
+
+
+def test_detr_and_deformable_detr_are_the_printed_recipes():
+    spec = recipe("detr_r50_coco_panoptic", "coco", "panoptic")
+    assert (spec.lr, spec.backbone_lr_factor, spec.weight_decay, spec.clip) == (1e-4, 0.1, 1e-4, 0.1)
+    assert spec.decay_all and spec.batch == 64 and spec.steps == 300 * 1849
+    other = recipe("deformable_detr_r50_coco_panoptic", "coco", "panoptic")
+    assert (other.lr, other.batch, other.steps) == (2e-4, 32, 50 * 3697)
+    assert other.slow == ("backbone", "sampling_offsets", "reference")
+
+
+@pytest.mark.parametrize("name", ["embedded", "camvid"])
+def test_our_recipes_are_the_same_for_all_systems(name):
+    semantic, panoptic = (recipe("pft_r50_ade20k", name, task) for task in ("semantic", "panoptic"))
+    assert panoptic == semantic.override({"task": "panoptic"}) and semantic == train_recipe(name, R50)
+
+
+def test_a_system_is_not_trained_on_everything():
+    with pytest.raises(UserError, match="no recipe for dataset 'cityscapes'"):
+        recipe("detr_r50_coco_panoptic", "cityscapes", "panoptic")
+
+
 def test_small_sets_are_tested_as_they_are():
     assert test_recipe("camvid", R50).short is None and test_recipe("embedded", R50).sizes((192, 192)) == [
         (192, 384)
@@ -44,3 +114,12 @@ def test_learning_by_heart_sees_the_same_images_at_every_step():
 def test_unknown_dataset_names_the_nearest():
     with pytest.raises(UserError, match="no recipe for dataset 'ade20'.*ade20k"):
         train_recipe("ade20", R50)
+
+
+def test_learning_by_heart_is_undisturbed():
+    spec = without_dropout(models.preset("panoptic_segformer_r50_coco"))
+    assert spec.encoder.dropout == spec.location.dropout == 0.0
+    back = spec.override({"encoder.dropout": 0.1, "location.dropout": 0.1})
+    assert back == models.preset("panoptic_segformer_r50_coco")
+    slow = overfit_recipe(4, models.preset("detr_r50_coco_panoptic"))
+    assert (slow.steps, slow.clip) == (800, None) and overfit_recipe(4, R50) == overfit_recipe(4)

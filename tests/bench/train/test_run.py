@@ -69,6 +69,22 @@ def test_seeds_differ_and_fresh_starts_over(tmp_path):
     assert [line["loss"] for line in first.metrics] != [line["loss"] for line in second.metrics]
 
 
+def test_a_run_without_a_checkpoint_does_not_block_its_folder(tmp_path):
+    def stop(_step, _values):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, hooks=Hooks(report=stop))
+    assert (tmp_path / "spec.json").exists() and not (tmp_path / "checkpoint.pt").exists()
+    events = (tmp_path / "events.jsonl").read_text()
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, hooks=Hooks(report=stop))
+    assert (tmp_path / "events.jsonl").read_text().startswith(events)
+    other = dataclasses.replace(SPEC, seed=1)
+    assert run(tmp_path, other).metrics == run(tmp_path / "other", other).metrics
+    assert RunFolder(tmp_path).description()["train"]["seed"] == 1
+
+
 def test_another_model_in_the_folder_is_refused(tmp_path):
     run(tmp_path)
     with pytest.raises(UserError, match="model.num_queries: 8, now 9"):

@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from bench.errors import UserError
+from bench.mini.shrink import shrink
 from bench.train import NonFiniteLoss, Trainer, TrainSpec
 from bench.train.precision import amp_dtype, require_finite
+from models import preset
 from models.losses import MaskLossSpec
 from models.outputs import MaskTarget
 from models.spec import SpecError
@@ -70,9 +72,9 @@ def fixed_points(masks, points, device):
 
 
 def test_empty_targets_train(trainer):
-    images, targets = batch()
-    empty = [MaskTarget(t.labels[:0], t.masks[:0]) for t in targets]
-    values = trainer.step(0, (images, empty))
+    made = batch()
+    empty = [MaskTarget(t.labels[:0], t.masks[:0]) for t in made.targets]
+    values = trainer.step(0, made._replace(targets=empty))
     assert values["mask"] == 0.0 and values["class"] > 0
 
 
@@ -125,7 +127,63 @@ def test_bf16_trains():
     assert math.isfinite(trainer.step(0, batch())["loss"])
 
 
-@pytest.mark.parametrize("fields", [{"steps": 0}, {"batch": 3, "accumulate": 2}, {"clip": 0.0}, {"lr": -1.0}])
+def test_a_part_of_the_model_is_told_how_far_the_run_is():
+    model = TinySpec().build()
+    model.dropout.progress = None
+    Trainer(model, TrainSpec(steps=60, batch=2)).step(45, batch())
+    assert model.dropout.progress == 0.75
+
+
+def test_dynamic_queries_begin_when_their_share_of_the_run_is_done():
+    spec = shrink(preset("faseg_r50_ade20k").override({"decoder.queries.begin": 0.5, "num_classes": 4}))
+    trainer = Trainer(spec.build(), TrainSpec(steps=100, batch=2))
+    trainer.step(49, batch())
+    assert trainer.model.decoder.queries.progress == 0.49
+
+
+def test_the_attention_loss_stops_when_its_share_of_the_run_is_done():
+    spec = shrink(preset("pft_r50_ade20k").override({"num_classes": 4}))
+    trainer = Trainer(spec.build(), TrainSpec(steps=100, batch=2))
+    assert "attention" in trainer.step(74, batch()) and "attention" not in trainer.step(75, batch())
+
+
+def test_sums_are_divided_by_the_whole_batchs_counts():
+    """The criterion is given its own counts of the batch, shared among the parts."""
+    trainer = Trainer(TinySpec().build(), TrainSpec(steps=9, batch=4, accumulate=2))
+    made, seen, forward = batch(4), [], trainer.criterion.forward
+
+    def note(output, targets, normaliser):
+        seen.append(normaliser)
+        return forward(output, targets, normaliser=normaliser)
+
+    trainer.criterion.forward = note
+    trainer.step(0, made)
+    assert seen == [{"masks": sum(len(t.labels) for t in made.targets) / 2}] * 2
+
+
+def test_a_model_that_wants_to_know_sizes_is_told():
+    model, told = TinySpec().build(), []
+    forward = model.forward
+
+    def forward_with_sizes(images, sizes=None):
+        told.append(sizes)
+        return forward(images)
+
+    model.forward = forward_with_sizes
+    trainer = Trainer(model, TrainSpec(steps=9, batch=4, accumulate=2))
+    made = batch(4)
+    trainer.step(0, made)
+    trainer.step(1, made._replace(sizes=[(32, 32), (32, 30), (32, 28), (20, 32)]))
+    assert told == [None, None, [(32, 32), (32, 30)], [(32, 28), (20, 32)]]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"steps": 0}, {"batch": 3, "accumulate": 2}, {"clip": 0.0}, {"lr": -1.0}, {"lr": math.nan},
+        {"seed": -1}, {"seed": 2**63}, {"eval_every": -1}, {"weight_decay": math.inf},
+    ],
+)  # fmt: skip
 def test_specs_that_cannot_be_run(fields):
     with pytest.raises(SpecError):
         TrainSpec(**fields)

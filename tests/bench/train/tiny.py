@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
+from models.inference import InferenceSpec, MaskClassificationSpec
 from models.losses import MaskLossSpec
 from models.outputs import SegmentationOutput
 from models.spec import Spec
@@ -18,6 +19,7 @@ class TinySpec(Spec):
     num_queries: int = 8
     num_classes: int = 4
     loss: MaskLossSpec = field(default_factory=lambda: MaskLossSpec(points=64))
+    inference: InferenceSpec = field(default_factory=MaskClassificationSpec)
 
     def build(self, device="cpu"):
         return Tiny(self).to(device)
@@ -27,9 +29,11 @@ class Tiny(nn.Module):
     """Pixels and queries are matched by a product, as in every mask classifier; batch norm and dropout give
     it buffers and a use of random numbers, which a resumed run must restore."""
 
+    size_divisor = 4
+
     def __init__(self, spec):
         super().__init__()
-        self.spec = spec
+        self.spec, self.inference = spec, spec.inference.build()
         dim = spec.dim
         self.backbone = nn.Sequential(
             nn.Conv2d(3, dim, 4, 4), nn.BatchNorm2d(dim), nn.ReLU(), nn.Conv2d(dim, dim, 3, 1, 1), nn.ReLU()

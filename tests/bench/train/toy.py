@@ -33,10 +33,9 @@ class Squares(SegmentationDataset):
 
 def batch(size=2, step=0, poison=False):
     """Images [B, 3, 32, 32] with noise, and their targets; with `poison` one value is NaN."""
-    images, targets = collate(
-        [(s.image, s.semantic) for s in map(Squares(64).__getitem__, range(step * size, (step + 1) * size))]
-    )
+    made = collate([Squares(64)[index] for index in range(step * size, (step + 1) * size)])
+    images = made.images
     images += 0.1 * torch.randn(images.shape, generator=torch.Generator().manual_seed(step))
     if poison:
         images[0, 0, 0, 0] = float("nan")
-    return images, targets
+    return made

@@ -4,14 +4,18 @@ from torch import nn
 
 from bench.data.base import DatasetInfo, Sample, SegmentationDataset
 from bench.data.transforms import IMAGE_MEAN, IMAGE_STD
-from bench.evaluate import TestSpec, predict_semantic, semantic_scores
-from bench.evaluate.semantic import semantic_probabilities
+from bench.evaluate import TestSpec, evaluate, predict_semantic
+from bench.evaluate.predict import semantic_probabilities
 from bench.evaluate.subset import Subset
+from models.inference import MaskClassificationSpec
 from models.outputs import SegmentationOutput
 
 
 class Bright(nn.Module):
     """Two queries: class 0 where the image is dark, class 1 where it is bright; notes what it was shown."""
+
+    size_divisor = 32
+    inference = MaskClassificationSpec().build()
 
     def __init__(self, certainty=20.0):
         super().__init__()
@@ -47,10 +51,10 @@ class Halves(SegmentationDataset):
 
 
 def test_scores_of_a_model_that_is_right_once_and_wrong_once():
-    scores = semantic_scores(Bright(), Halves())
+    scores = evaluate(Bright(), Halves(), "semantic")
     assert scores["pixel_accuracy"] == pytest.approx(50.0, abs=2.0)
     assert scores["mIoU"] == pytest.approx(100 / 3, abs=2.0)
-    right = semantic_scores(Bright(), Subset(Halves(), 1))
+    right = evaluate(Bright(), Subset(Halves(), 1), "semantic")
     assert right["mIoU"] > 95 and len(Subset(Halves(), 9)) == 2
 
 
@@ -91,7 +95,7 @@ def test_multi_scale_is_the_mean_over_scales_and_mirror_images():
 
 def test_the_models_mode_is_put_back():
     model = Bright().train()
-    semantic_scores(model, Subset(Halves(), 1))
+    evaluate(model, Subset(Halves(), 1), "semantic")
     assert model.training
 
 

@@ -8,9 +8,22 @@ import os
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
+from typing import Any, Protocol, TypeVar
 
 from bench.errors import UserError
-from bench.mini.work import Job, perform
+
+
+class Job(Protocol):
+    """What can be pickled and has a name for messages."""
+
+    @property
+    def label(self) -> str:
+        """Such as "row 3"."""
+
+
+AnyJob = TypeVar("AnyJob", bound=Job)
+Perform = Callable[[AnyJob, Callable[[int], None]], Any]
+"""Does a job, calls back with the number of steps it has completed, and gives its record."""
 
 
 def cores() -> int:
@@ -19,22 +32,25 @@ def cores() -> int:
 
 
 def run_jobs(
-    jobs: Sequence[Job], report: Callable[[Job, int], None], workers: int | None = None
-) -> Iterator[tuple[Job, dict]]:
+    jobs: Sequence[AnyJob],
+    perform: Perform,
+    report: Callable[[AnyJob, int], None],
+    workers: int | None = None,
+) -> Iterator[tuple[AnyJob, Any]]:
     """Yields each job with its record as it is done, in any order; `workers` at a time, by default one a
     core.
 
-    `report` is called with a job and the number of steps it has completed. Raises what a job raised
-    (UserError and OSError as they are, anything else as RuntimeError with the worker's traceback); the others
-    are then stopped.
+    `perform` is a function of a module, which every worker imports. `report` is called with a job and the
+    number of steps it has completed. Raises what a job raised (UserError and OSError as they are,
+    anything else as RuntimeError with the worker's traceback); the others are then stopped.
     """
     context = multiprocessing.get_context("spawn")
     waiting = list(jobs)
-    running: dict[Connection, tuple[multiprocessing.Process, Job]] = {}
+    running: dict[Connection, tuple[multiprocessing.Process, AnyJob]] = {}
     try:
         for _ in range(min(workers or cores(), len(waiting))):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_work, args=(theirs,), daemon=True)
+            process = context.Process(target=_work, args=(theirs, perform), daemon=True)
             process.start()
             theirs.close()
             job = waiting.pop(0)
@@ -60,18 +76,18 @@ def run_jobs(
             process.terminate()
 
 
-def _receive(connection: Connection, process: multiprocessing.Process, job: Job) -> tuple[str, object]:
+def _receive(connection: Connection, process: multiprocessing.Process, job: AnyJob) -> tuple[str, Any]:
     try:
         kind, content = connection.recv()
     except EOFError:
         process.join(timeout=5)
-        raise RuntimeError(f"the worker on row {job.row} died (exit code {process.exitcode})") from None
+        raise RuntimeError(f"the worker on {job.label} died (exit code {process.exitcode})") from None
     if kind == "error":
         raise content
     return kind, content
 
 
-def _work(connection: Connection) -> None:
+def _work(connection: Connection, perform: Perform) -> None:
     """A worker's life: jobs come in, steps, records and errors go out; it ends with its parent."""
     while True:
         try:
@@ -86,5 +102,5 @@ def _work(connection: Connection) -> None:
             connection.send(("error", error))
         except Exception:
             connection.send(
-                ("error", RuntimeError(f"row {job.row} failed in a worker:\n{traceback.format_exc()}"))
+                ("error", RuntimeError(f"{job.label} failed in a worker:\n{traceback.format_exc()}"))
             )
