@@ -213,6 +213,6 @@ def test_the_code_version_follows_the_sources(tmp_path, monkeypatch):
 
 
 def test_the_packages_that_counts_depend_on_exist():
-    from bench.cells import COUNTED_CODE
+    from bench.counting import COUNTED_CODE
 
     assert len(code_version(*COUNTED_CODE)) == 16

@@ -79,4 +79,4 @@ def test_a_row_without_a_printed_score_has_no_published_difference(record, mini)
     assert [line.split(" | ")[-2:] for line in lines if line.startswith("| + ")] == [
         ["+0.5", "+0.6 |"], ["+0.4", "+0.4 |"], ["–", "+1.1 |"]
     ]  # fmt: skip
-    assert plots.mini_figure(other, mini_rows(other, mini)) is not None
+    assert plots.mini_drawing(other, mini_rows(other, mini)).draw() is not None
