@@ -65,7 +65,7 @@ def test_a_failing_test_fails_the_session(clone):
 def test_a_wrong_paper_fails_the_session(clone):
     done = run_nox("--no-venv", "-s", "paper", "--", "fasge", folder=clone)
     assert done.returncode == 1
-    assert "unknown paper 'fasge'; nearest: faseg" in done.stderr
+    assert "unknown paper 'fasge'; known: faseg, mask2former" in done.stderr
 
 
 class Environment:
