@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from ops.eager import is_traced
 
 
 def shrink(maps: Tensor, size: tuple[int, int]) -> Tensor:
@@ -17,8 +18,7 @@ def shrink(maps: Tensor, size: tuple[int, int]) -> Tensor:
     height, width = maps.shape[-2:]
     factor = height // size[0] if size[0] else 0
     whole = factor and factor % 2 == 0 and (height, width) == (factor * size[0], factor * size[1])
-    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
-    if not whole or traced or maps.device.type != "cpu":
+    if not whole or is_traced() or maps.device.type != "cpu":
         return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
     rows = maps[..., factor // 2 - 1 :: factor, :] + maps[..., factor // 2 :: factor, :]
     return (rows[..., factor // 2 - 1 :: factor] + rows[..., factor // 2 :: factor]) * 0.25

@@ -6,14 +6,11 @@ import torch
 from torch import Tensor
 
 
-def is_cpu_inference(tensor: Tensor) -> bool:
-    """Whether code runs on the CPU as written, step by step and without gradients.
+def is_traced() -> bool:
+    """Whether torch.compile, torch.export or a tracer records what runs: it is to see the formulation."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
-    Not under torch.compile, torch.export or a tracer: what they record is to be the formulation itself.
-    """
-    return (
-        tensor.device.type == "cpu"
-        and not torch.is_grad_enabled()
-        and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
-    )
+
+def is_cpu_inference(tensor: Tensor) -> bool:
+    """Whether code runs on the CPU as written, step by step and without gradients."""
+    return tensor.device.type == "cpu" and not torch.is_grad_enabled() and not is_traced()

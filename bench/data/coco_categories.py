@@ -5,7 +5,7 @@ Sources: COCO panoptic 2017 and COCO-Stuff (171 classes, the colours of its stuf
 lines in this order, from 0.
 """
 
-COCO = """\
+COCO_THINGS = """\
 dc143c t 1 person
 770b20 t 2 bicycle
 00008e t 3 car
@@ -86,6 +86,9 @@ c4ac00 t 85 clock
 c93901 t 88 teddy bear
 f6007a t 89 hair drier
 bfa2d0 t 90 toothbrush
+"""
+
+COCO = COCO_THINGS + """\
 ffff80 - 92 banner
 93d3cb - 93 blanket
 966464 - 95 bridge
@@ -141,87 +144,7 @@ cebaab - 195 paper-merged
 fa8dff - 200 rug-merged
 """
 
-COCO_STUFF = """\
-dc143c t 1 person
-770b20 t 2 bicycle
-00008e t 3 car
-0000e6 t 4 motorcycle
-6a00e4 t 5 airplane
-003c64 t 6 bus
-005064 t 7 train
-000046 t 8 truck
-0000c0 t 9 boat
-faaa1e t 10 traffic light
-64aa1e t 11 fire hydrant
-dcdc00 t 13 stop sign
-af74af t 14 parking meter
-fa001e t 15 bench
-a52a2a t 16 bird
-ff4dff t 17 cat
-00e2fc t 18 dog
-b6b6ff t 19 horse
-005200 t 20 sheep
-78a69d t 21 cow
-6e4c00 t 22 elephant
-ae39ff t 23 bear
-c76400 t 24 zebra
-480076 t 25 giraffe
-ffb3f0 t 27 backpack
-007d5c t 28 umbrella
-d10097 t 31 handbag
-bcd0b6 t 32 tie
-00dcb0 t 33 suitcase
-ff63a4 t 34 frisbee
-5c0049 t 35 skis
-8581ff t 36 snowboard
-4eb4ff t 37 sports ball
-00e400 t 38 kite
-aefff3 t 39 baseball bat
-2d59ff t 40 baseball glove
-868667 t 41 skateboard
-9194ae t 42 surfboard
-ffd0ba t 43 tennis racket
-c5e2ff t 44 bottle
-ab8601 t 46 wine glass
-6d3f36 t 47 cup
-cf8aff t 48 fork
-97005f t 49 knife
-09503d t 50 spoon
-546933 t 51 bowl
-4a4169 t 52 banana
-a6c466 t 53 apple
-d0c3d2 t 54 sandwich
-ff6d41 t 55 orange
-008f95 t 56 broccoli
-b300c2 t 57 carrot
-d1636a t 58 hot dog
-057900 t 59 pizza
-e3ffcd t 60 donut
-93bad0 t 61 cake
-994501 t 62 chair
-035fa1 t 63 couch
-a3ff00 t 64 potted plant
-7700aa t 65 bed
-00b6c7 t 67 dining table
-00a578 t 70 toilet
-b78258 t 72 tv
-5f2000 t 73 laptop
-827287 t 74 mouse
-6e8185 t 75 remote
-a64a76 t 76 keyboard
-db8eb9 t 77 cell phone
-4fd272 t 78 microwave
-b25a3e t 79 oven
-41460f t 80 toaster
-7fa773 t 81 sink
-3b696a t 82 refrigerator
-8e6c2d t 84 book
-c4ac00 t 85 clock
-5f3650 t 86 vase
-804cff t 87 scissors
-c93901 t 88 teddy bear
-f6007a t 89 hair drier
-bfa2d0 t 90 toothbrush
+COCO_STUFF = COCO_THINGS + """\
 992687 - 92 banner
 66baaf - 93 blanket
 dba358 - 94 branch
