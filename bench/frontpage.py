@@ -123,6 +123,7 @@ def page(out: Path, reports: Sequence[Report], plots_of: dict[str, str]) -> str:
         *_audit(out),
         "\n".join(papers_matrix(reports)),
         legend + ".",
+        "\n".join(cautions(reports)),
         "\n".join(by_evidence(reports)),
         "\n".join(worst(reports)),
         *("\n".join(one_paper(found, plots_of.get(paper))) for paper, found in _by_paper(reports).items()),
@@ -148,6 +149,12 @@ def papers_matrix(reports: Sequence[Report]) -> Lines:
 def _signs(cells: Sequence[dict]) -> list[str]:
     counts = Counter(cell["verdict"] for cell in cells)
     return [str(counts[sign]) for sign in MEANING]
+
+
+def cautions(reports: Sequence[Report]) -> Lines:
+    """What a reader of the matrix must know of single papers."""
+    papers = [tables.paper(paper) for paper in _by_paper(reports)]
+    return [f"- **{paper.name}**: {paper.caution}" for paper in papers if paper.caution]
 
 
 def _share(cells: Sequence[dict], kind: str) -> str:

@@ -86,7 +86,7 @@ def paper(name: str) -> Paper:
     """What `<paper>/paper.toml` says of a paper. Raises RecordError."""
     tables(name)  # an unknown paper is the same error everywhere
     _, read, data = _parse(FOLDER / name / "paper.toml")
-    read.keys((), data, _PAPER, {})
+    read.keys((), data, _PAPER, {"caution": str})
     return Paper(id=name, **data)
 
 

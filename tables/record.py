@@ -58,13 +58,15 @@ def parse(text: str) -> Printed | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Paper:
-    """A paper: `id` as in file names and commands, `name` as people call it."""
+    """A paper: `id` as in file names and commands, `name` as people call it; `caution` is what the front page
+    says beside its verdicts, such as which of our parts were fitted to printed numbers."""
 
     id: str
     name: str
     title: str
     authors: str
     venue: str
+    caution: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -120,6 +120,12 @@ def page(out: Path) -> list[str]:
     return frontpage.page(out, frontpage.read(out), {}).splitlines()
 
 
+def test_the_front_page_says_what_was_fitted(tmp_path):
+    lines = [line for line in page(tmp_path) if line.startswith("- **")]
+    assert [line.split("**")[1] for line in lines] == ["Mask2Former", "Panoptic SegFormer", "PFT"]
+    assert "No code was released" in lines[-1] and "BiFPN" in lines[0] and "618.7G" in lines[1]
+
+
 def test_the_front_page_counts_verdicts(tmp_path, record, results, mini):
     assert "| Table 4 | Ablation study for FASeg | – | – | – | – | – | – | – |" in page(tmp_path)
     assert "| FASeg | 0 of 11 | 0 | 0 | 0 | 0 | 0 | 0 | – |" in page(tmp_path)
