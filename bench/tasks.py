@@ -12,7 +12,7 @@ from typing import get_args
 
 import torch
 
-from bench.data.base import DatasetInfo, Sample, SegmentationDataset
+from bench.data.base import IGNORE, DatasetInfo, Objects, Sample, SegmentationDataset
 from bench.errors import UserError
 from models.inference import Task
 from models.spec import Spec, paths
@@ -41,6 +41,15 @@ def split_preset(name: str) -> tuple[str, Task]:
     rest = name.removesuffix(f"_{task}")
     dataset = max((d for d in DATASETS if rest.endswith(f"_{d}")), key=len, default="")
     return dataset, task or ("panoptic" if dataset == _ALWAYS_PANOPTIC else "semantic")
+
+
+def key_task(key: str) -> Task | None:
+    """The task that the key of a row's preset names ("coco_instance"); None where it names none.
+
+    It may differ from the preset's: Panoptic SegFormer's Table 4 is of its panoptic preset without the
+    queries of stuff, trained on objects.
+    """
+    return next((task for task in TASKS if key.endswith(f"_{task}")), None)
 
 
 def class_order(info: DatasetInfo, task: Task, things_first: bool = False) -> list[int]:
@@ -111,14 +120,26 @@ class TaskView(SegmentationDataset):
 
     def __getitem__(self, index: int) -> Sample:
         sample = self.dataset[index]
-        return replace(sample, semantic=self._lookup[sample.semantic.long()])
+        return replace(
+            sample,
+            semantic=self._lookup[sample.semantic.long()],
+            objects=None if sample.objects is None else self._renumbered(sample.objects),
+        )
 
     def checksum(self) -> str:
         """That of the data set."""
         return self.dataset.checksum()
 
+    def _renumbered(self, objects: Objects) -> Objects:
+        labels = self._lookup[objects.labels].long()
+        return replace(objects, labels=labels).where(labels != self.info.ignore_index)
+
 
 def require_labels(dataset: SegmentationDataset, task: Task) -> None:
-    """Raises UserError where `task` needs instance labels and the data set is read without them."""
-    if task != "semantic" and dataset[0].instances is None:
+    """Raises UserError where the data set is read without the labels that `task` needs."""
+    sample = dataset[0]
+    numbered, apart = sample.instances is not None, sample.objects is not None
+    if task != "semantic" and not numbered and not (apart and task == "instance"):
         raise UserError(f"{dataset.info.name} is read without instance labels, which {task} needs")
+    if task == "semantic" and apart and bool((sample.semantic == IGNORE).all()):
+        raise UserError(f"{dataset.info.name} is read without classes by pixel, which {task} needs")

@@ -1,4 +1,4 @@
-"""`python -m bench data`: verify a dataset, look at it, export the embedded one."""
+"""`python -m bench data`: prepare a dataset, verify it, look at it, export the embedded one."""
 
 import argparse
 import dataclasses
@@ -10,22 +10,44 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import UserError
+from bench.getting.command import add_get, get
 
 if TYPE_CHECKING:
     from bench.data.verify import Verification
 
-_FILE_DATASETS = ("ade20k", "cityscapes", "camvid")
+_TASKS = ("semantic", "panoptic", "instance")
 _SHOWN_FAULTS = 10
 
 
 def register(subparsers: argparse._SubParsersAction) -> None:
     """Adds `data` with its own subcommands; alone it says what layouts the datasets have."""
-    parser = subparsers.add_parser("data", help="verify, look at and export datasets; alone: the layouts")
+    parser = subparsers.add_parser(
+        "data", help="prepare, verify, look at and export datasets; alone: the layouts"
+    )
     parser.set_defaults(run=_layouts)
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
+    _add_prepare(actions)
     _add_verify(actions)
     _add_show(actions)
     _add_export(actions)
+    add_get(actions).set_defaults(run=_get)
+
+
+def _get(args: argparse.Namespace) -> int:
+    for line in get(args):
+        print(line, flush=True)
+    return 0
+
+
+def _add_prepare(actions: argparse._SubParsersAction) -> None:
+    parser = actions.add_parser(
+        "prepare", help="make the label files that are read but not published; goes on where it was stopped"
+    )
+    parser.add_argument("--dataset", required=True, help="ade20k or coco")
+    parser.add_argument("--root", type=Path, required=True, help="folder of the dataset")
+    parser.add_argument("--split", action="append", help="train or val; may be repeated (default: both)")
+    parser.add_argument("--workers", type=_count, default=0, help="processes beside this one (default: 0)")
+    parser.set_defaults(run=_prepare)
 
 
 def _add_verify(actions: argparse._SubParsersAction) -> None:
@@ -53,8 +75,14 @@ def _add_show(actions: argparse._SubParsersAction) -> None:
 
 def _add_export(actions: argparse._SubParsersAction) -> None:
     parser = actions.add_parser("export", help="write the embedded dataset in the layout of a public one")
-    parser.add_argument("--layout", required=True, help="ade20k, cityscapes or camvid")
+    parser.add_argument("--layout", required=True, help="name of a dataset of files")
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
+    parser.add_argument(
+        "--task", choices=_TASKS, default="semantic",
+        help="panoptic, instance: with the labels of objects, things being classes of things there (default: "
+        "semantic, class i being class i)",
+    )  # fmt: skip
+    parser.add_argument("--zip", action="store_true", help="as zips with the official names")
     parser.add_argument(
         "--split", action="append", help="train, val or test; may be repeated (default: train, val)"
     )
@@ -69,8 +97,9 @@ def _add_export(actions: argparse._SubParsersAction) -> None:
 
 
 def _add_source(parser: argparse.ArgumentParser, splits: str) -> None:
-    parser.add_argument("--dataset", required=True, help="embedded, ade20k, cityscapes or camvid")
-    parser.add_argument("--root", type=Path, help="folder of the dataset")
+    parser.add_argument("--dataset", required=True, help="a name of python -m bench data")
+    parser.add_argument("--root", type=Path, help="folder or zip of the dataset, or folder of its zips")
+    parser.add_argument("--task", choices=_TASKS, default="semantic", help="which labels (default: semantic)")
     parser.add_argument("--split", help=f"train, val or test ({splits})")
 
 
@@ -81,30 +110,53 @@ def _positive(text: str) -> int:
     return value
 
 
-def _layouts(args: argparse.Namespace) -> int:
-    from importlib import import_module
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{value} is negative")
+    return value
 
-    print("embedded: generated, no files; everything else needs --root ROOT")
-    for name in _FILE_DATASETS:
-        module = import_module(f"bench.data.{name}")
-        counts = ", ".join(f"{count:,} {split}" for split, count in module.COUNTS.items())
-        print(f"\n{name} ({counts})\n  layout     {module.LAYOUT}\n  published  {module.PUBLISHED}")
+
+def _layouts(args: argparse.Namespace) -> int:
+    from bench.data.registry import ENTRIES
+
+    print(
+        "embedded: generated, no files; everything else needs --root ROOT: a folder, a zip, a folder of zips"
+    )
+    for entry in ENTRIES.values():
+        if entry.layout:
+            counts = ", ".join(f"{count:,} {split}" for split, count in entry.counts.items())
+            print(f"\n{entry.name} ({counts}): {', '.join(entry.tasks)}")
+            print(f"  layout     {entry.layout}\n  published  {entry.published}")
     print("\npython -m bench data verify --dataset NAME --root ROOT   checks it")
+    return 0
+
+
+def _prepare(args: argparse.Namespace) -> int:
+    from bench.data.prepare import prepare
+
+    made = prepare(args.dataset, args.root, args.split, workers=args.workers, progress=_progress)
+    for path in made:
+        print(f"made {path}")
+    if not made:
+        print(f"{args.dataset}: nothing to do, all is there")
     return 0
 
 
 def _verify(args: argparse.Namespace) -> int:
     from bench.data import open_dataset
-    from bench.data.verify import published_counts, verify
+    from bench.data.registry import registered
+    from bench.data.verify import verify
 
     folder = args.out or Path(os.environ.get("MASKBENCH_STORE") or ".maskbench") / "verify"
-    published = (
-        {} if args.subset else published_counts(args.dataset) if args.dataset in _FILE_DATASETS else {}
-    )
+    counts = registered(args.dataset).counts_for(args.task)
+    published = {} if args.subset else counts
+    splits = [args.split] if args.split else list(counts) or ["train", "val", "test"]
+    kind = args.dataset if args.task == "semantic" else f"{args.dataset}-{args.task}"
     faults: list[str] = []
-    for split in _splits_to_verify(args):
+    for split in splits:
         try:
-            dataset = open_dataset(args.dataset, root=args.root, split=split)
+            dataset = open_dataset(args.dataset, root=args.root, split=split, task=args.task)
         except UserError as error:
             if not faults:  # nothing else to tell: most likely it is the root that is wrong
                 raise
@@ -114,7 +166,7 @@ def _verify(args: argparse.Namespace) -> int:
             dataset, published=published.get(split), skip_corrupt=args.skip_corrupt, progress=_progress
         )
         faults += found.faults
-        _report(found, folder / f"{args.dataset}-{split}.json")
+        _report(found, folder / f"{kind}-{split}.json")
     if faults:
         for fault in faults[:_SHOWN_FAULTS] if len(faults) > 1 else []:
             print(f"  {fault}")
@@ -124,22 +176,13 @@ def _verify(args: argparse.Namespace) -> int:
     return 0
 
 
-def _splits_to_verify(args: argparse.Namespace) -> list[str]:
-    from bench.data.verify import published_counts
-
-    if args.split:
-        return [args.split]
-    return (
-        list(published_counts(args.dataset)) if args.dataset in _FILE_DATASETS else ["train", "val", "test"]
-    )
-
-
 def _report(found: "Verification", path: Path) -> None:
     from bench.files import atomic_write
 
     atomic_write(path, json.dumps(dataclasses.asdict(found), indent=1) + "\n")
     labelled = sum(found.pixels.values())
     ignored = 100 * found.ignored / max(labelled + found.ignored, 1)
+    share = f"{ignored:.1f} % of the pixels ignored, " if labelled else ""
     sizes = ", ".join(list(found.sizes)[:3]) + (
         f" and {len(found.sizes) - 3} more" if len(found.sizes) > 3 else ""
     )
@@ -147,12 +190,18 @@ def _report(found: "Verification", path: Path) -> None:
     published = f" ({found.published} published)" if found.published is not None else ""
     print(
         f"{found.dataset} {found.split}: {found.samples} samples{published}, sizes {sizes or 'unknown'}, "
-        f"{ignored:.1f} % of the pixels ignored, {faults}, {len(found.skipped)} skipped, "
-        f"checksum {found.checksum}"
+        f"{share}{_objects(found)}{faults}, {len(found.skipped)} skipped, checksum {found.checksum}"
     )
     for skipped in found.skipped[:_SHOWN_FAULTS]:
         print(f"  skipped: {skipped}")
     print(f"  summary: {path}")
+
+
+def _objects(found: "Verification") -> str:
+    if not found.objects and not found.crowds:
+        return ""
+    crowds = "1 crowd" if found.crowds == 1 else f"{found.crowds:,} crowds"
+    return f"{sum(found.objects.values()):,} objects and {crowds}, "
 
 
 def _show(args: argparse.Namespace) -> int:
@@ -160,7 +209,7 @@ def _show(args: argparse.Namespace) -> int:
     from bench.data.picture import contact_sheet
     from bench.files import atomic_path
 
-    dataset = open_dataset(args.dataset, root=args.root, split=args.split or "val")
+    dataset = open_dataset(args.dataset, root=args.root, split=args.split or "val", task=args.task)
     count = min(args.count, len(dataset))
     step = len(dataset) // count
     samples = [dataset[i * step] for i in _progress(range(count), count, "samples")]
@@ -173,13 +222,20 @@ def _show(args: argparse.Namespace) -> int:
 
 def _export(args: argparse.Namespace) -> int:
     from bench.data import open_dataset
-    from bench.data.export import export
+    from bench.data.export import export, export_zipped
 
-    for split in args.split or ("train", "val"):
-        options = {"size": args.size, "length": args.length, "seed": args.seed}
-        dataset = open_dataset("embedded", split=split, **options)
-        export(dataset, args.layout, args.out, progress=_progress)
-        print(f"{args.out}: {len(dataset)} samples of split {split} in the {args.layout} layout")
+    options = {"size": args.size, "length": args.length, "seed": args.seed}
+    datasets = [open_dataset("embedded", split=split, **options) for split in args.split or ("train", "val")]
+    objects = args.task != "semantic"
+    if args.zip:
+        paths = export_zipped(datasets, args.layout, args.out, _progress, objects=objects)
+        splits = ", ".join(f"{len(dataset)} {dataset.split}" for dataset in datasets)
+        print(f"{args.out}: {', '.join(path.name for path in paths)} with {splits} samples")
+        return 0
+    for dataset in datasets:
+        export(dataset, args.layout, args.out, _progress, objects=objects)
+        count, split = len(dataset), dataset.split
+        print(f"{args.out}: {count} samples of split {split} in the {args.layout} layout")
     return 0
 
 

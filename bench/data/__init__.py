@@ -6,49 +6,45 @@
 from __future__ import annotations
 
 import inspect
-from importlib import import_module
 from pathlib import Path
 
 from bench.data.base import IGNORE, DatasetInfo, Sample, SegmentationDataset
+from bench.data.registry import dataset_names, registered
 from bench.errors import UserError, nearest
-
-_DATASETS = {
-    "embedded": ("bench.data.synthetic", "Embedded"),
-    "ade20k": ("bench.data.ade20k", "ADE20K"),
-    "cityscapes": ("bench.data.cityscapes", "Cityscapes"),
-    "camvid": ("bench.data.camvid", "CamVid"),
-}
 
 __all__ = ["IGNORE", "DatasetInfo", "Sample", "SegmentationDataset", "dataset_names", "open_dataset"]
 
 
-def dataset_names() -> list[str]:
-    """Names that `open_dataset` takes."""
-    return list(_DATASETS)
-
-
 def open_dataset(
-    name: str, root: str | Path | None = None, split: str = "train", **options: object
+    name: str,
+    root: str | Path | None = None,
+    split: str = "train",
+    *,
+    task: str = "semantic",
+    **options: object,
 ) -> SegmentationDataset:
-    """Open one split of a dataset.
+    """Open one split of a dataset, with the labels for `task`: "semantic", "panoptic" or "instance".
 
     "embedded" takes no root; options size (int or (H, W), default 192), length, seed.
-    "ade20k", "cityscapes", "camvid" need root; option skip_corrupt (default False: an unreadable file is an
-    error when it is read; True: every file is decoded now, the unreadable are left out and `.skipped` names
-    them).
-    Errors: `UserError` (one line) for an unknown name, option or split, a missing folder, an empty split, an
-    image without a mask.
+    All others need root, a folder, an official zip or a folder of such zips; option skip_corrupt (default
+    False: an unreadable file is an error when it is read; True: every file is decoded now, the unreadable are
+    left out and `.skipped` names them).
+    Errors: `UserError` (one line) for an unknown name, task, option or split, a task that the dataset has no
+    labels for, a missing folder, an empty split, an image without labels.
     """
-    if name not in _DATASETS:
-        raise UserError(f"unknown dataset '{name}'{nearest(name, _DATASETS)}")
-    module, attribute = _DATASETS[name]
-    dataset = getattr(import_module(module), attribute)
-    known = set(inspect.signature(dataset).parameters) - {"root", "split"}
+    entry = registered(name)
+    if task not in entry.tasks:
+        has = ", ".join(entry.tasks)
+        raise UserError(f"dataset '{name}' has no labels for the task '{task}'; it has: {has}")
+    dataset = entry.loader()
+    known = set(inspect.signature(dataset).parameters)
     for option in options:
-        if option not in known:
+        if option not in known - {"root", "split", "task"}:
             raise UserError(f"dataset '{name}' has no option '{option}'{nearest(option, known)}")
-    if name == "embedded":
-        if root is not None:
-            raise UserError(f"the embedded dataset is generated and takes no root folder (got '{root}')")
-        return dataset(split=split, **options)
-    return dataset(root=root, split=split, **options)
+    if "task" in known:
+        options["task"] = task
+    if "root" in known:
+        return dataset(root=root, split=split, **options)
+    if root is not None:
+        raise UserError(f"the {name} dataset is generated and takes no root folder (got '{root}')")
+    return dataset(split=split, **options)

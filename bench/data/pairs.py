@@ -1,75 +1,49 @@
-"""Datasets that are folders of images and label maps: finding, reading and checking the files."""
+"""Datasets that are folders (or zips) of images and label files: finding and reading the files."""
 
 from __future__ import annotations
 
 import hashlib
-import struct
-import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import torch
-from PIL import Image, ImageOps
-
-from bench.data.base import IGNORE, DatasetInfo, Sample, SegmentationDataset
+from bench.data.archive import AnyPath, open_root
+from bench.data.base import DatasetInfo, Sample, SegmentationDataset
+from bench.data.labels import Labels, decode, read_image
 from bench.data.resize import from_pil
+from bench.data.zipped import UnreadableFile
 from bench.errors import UserError, nearest
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
-_INVALID = 254  # in a lookup table: an id that must not occur
-_DECODING_ERRORS = (
-    OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError,
-)  # fmt: skip
-"""What Pillow raises on damaged files, depending on the format and on where the damage is."""
-
-
-class UnreadableFile(UserError):
-    """A file that cannot be decoded; `skip_corrupt=True` leaves its sample out."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """An image and its label map; `name` is unique in the dataset."""
+    """An image and its label file; `name` is unique in the dataset."""
 
     name: str
-    image: Path
-    labels: Path
-
-
-@dataclass(frozen=True)
-class LabelTable:
-    """How ids in label files become classes.
-
-    lookup: uint8 [256], class id, 255 (ignored) or 254 (must not occur); expected: the valid ids in words.
-    """
-
-    lookup: np.ndarray
-    expected: str
-
-    @classmethod
-    def of(cls, classes: dict[int, int | None], expected: str) -> LabelTable:
-        """From file id -> class (None: ignored)."""
-        lookup = np.full(256, _INVALID, np.uint8)
-        for file_id, label in classes.items():
-            lookup[file_id] = IGNORE if label is None else label
-        return cls(lookup, expected)
+    image: AnyPath
+    labels: AnyPath
 
 
 class PairedFiles(SegmentationDataset):
-    """Samples from pairs of files, decoded on access; `open_dataset` tells of skip_corrupt and errors."""
+    """Samples from pairs of files, decoded on access; `open_dataset` tells of skip_corrupt and errors.
+
+    read: from a pair to its labels; shared: files that hold labels of many images.
+    """
 
     def __init__(
         self,
         info: DatasetInfo,
         split: str,
         pairs: Sequence[Pair],
-        table: LabelTable,
+        read: Callable[[Pair], Labels],
         skip_corrupt: bool = False,
+        *,
+        shared: Sequence[AnyPath] = (),
     ) -> None:
-        self.info, self.split, self.table = info, split, table
+        self.info, self.split, self.read, self.shared = info, split, read, tuple(shared)
         self.pairs = list(pairs)
         if skip_corrupt:
             self._drop_unreadable()
@@ -81,67 +55,55 @@ class PairedFiles(SegmentationDataset):
         if not 0 <= index < len(self.pairs):
             raise IndexError(f"sample {index} of {len(self.pairs)}")
         pair = self.pairs[index]
-        image, labels = read_image(pair.image), read_labels(pair.labels)
-        if image.size != labels.shape[::-1]:
+        image, labels = read_image(pair.image), self.read(pair)
+        height, width = labels.semantic.shape
+        if image.size != (width, height):
             raise UserError(
-                f"{pair.labels}: label map of {labels.shape[1]}x{labels.shape[0]} pixels (width x height), "
+                f"{pair.labels}: label map of {width}x{height} pixels (width x height), "
                 f"but its image {pair.image} has {image.width}x{image.height}"
             )
-        semantic = torch.from_numpy(map_labels(labels, self.table, pair.labels))
-        return Sample(image=from_pil(image), semantic=semantic, name=pair.name)
+        return labels.sample(from_pil(image), pair.name)
 
     def checksum(self) -> str:
         """Hash of the classes and of every file's name and size; it reads no file (`data verify` does)."""
         digest = hashlib.sha256(repr((self.info.name, self.split, self.info.classes)).encode())
         for pair in self.pairs:
-            sizes = (pair.name, pair.image.stat().st_size, pair.labels.stat().st_size)
+            own = [path for path in (pair.image, pair.labels) if path not in self.shared]
+            sizes = (pair.name, *(path.stat().st_size for path in own))
             digest.update(repr(sizes).encode())
+        for path in self.shared:
+            digest.update(repr((path.name, path.stat().st_size)).encode())
         return digest.hexdigest()[:16]
 
     def _drop_unreadable(self) -> None:
         with ThreadPoolExecutor() as pool:
-            faults = list(pool.map(_unreadable, self.pairs))
+            faults = list(pool.map(self._unreadable, self.pairs))
         self.skipped = tuple(fault for fault in faults if fault is not None)
         self.pairs = [pair for pair, fault in zip(self.pairs, faults, strict=True) if fault is None]
         if not self.pairs:
             raise UserError(f"{self.info.name} {self.split}: no readable sample ({self.skipped[0]})")
 
-
-def read_image(path: Path) -> Image.Image:
-    """RGB image, upright as its EXIF orientation says. Raises UnreadableFile."""
-    image = decode(path)
-    return ImageOps.exif_transpose(image).convert("RGB")
-
-
-def read_labels(path: Path) -> np.ndarray:
-    """Integer [H,W]: the ids in the file (palette images: the indices). Raises UnreadableFile, UserError."""
-    labels = np.asarray(decode(path))
-    if labels.ndim != 2:
-        raise UserError(f"{path}: expected one channel of class ids, found {labels.shape[2]} channels")
-    return labels.astype(np.uint8) if labels.dtype == bool else labels
+    def _unreadable(self, pair: Pair) -> str | None:
+        try:
+            decode(pair.image)
+            self.read(pair)
+        except UnreadableFile as error:
+            return str(error)
+        except UserError:  # wrong labels are told when they are read
+            return None
+        return None
 
 
-def map_labels(labels: np.ndarray, table: LabelTable, path: Path) -> np.ndarray:
-    """uint8 [H,W] class ids. Raises UserError for an id that the dataset does not have."""
-    outside = (labels < 0) | (labels > 255)
-    mapped = table.lookup[np.where(outside, 0, labels)] if labels.dtype != np.uint8 else table.lookup[labels]
-    wrong = outside | (mapped == _INVALID)
-    if wrong.any():
-        ids, counts = np.unique(labels[wrong], return_counts=True)
-        found = ", ".join(f"id {i} on {n} pixels" for i, n in zip(ids[:3], counts[:3], strict=True))
-        more = f" and {len(ids) - 3} more ids" if len(ids) > 3 else ""
-        raise UserError(f"{path}: {found}{more}; expected {table.expected}")
-    return mapped
-
-
-def list_files(folder: Path, suffixes: Iterable[str], ending: str = "") -> dict[str, Path]:
+def list_files(folder: AnyPath, suffixes: Iterable[str], ending: str = "") -> dict[str, AnyPath]:
     """Stem (without `ending`) -> path of the files in `folder` with one of the suffixes, in order of name."""
     wanted = tuple((ending + suffix).lower() for suffix in suffixes)
     found = (path for path in sorted(folder.iterdir()) if path.name.lower().endswith(wanted))
     return {path.stem.removesuffix(ending): path for path in found}
 
 
-def pair_up(images: dict[str, Path], labels: dict[str, Path], expected: Path, layout: str) -> list[Pair]:
+def pair_up(
+    images: dict[str, AnyPath], labels: dict[str, AnyPath], expected: AnyPath, layout: str
+) -> list[Pair]:
     """Pairs by stem. Raises UserError for an image without a label map and where there is no image at all.
 
     expected: path of the first image's label map if it were there, with `{name}` for the stem.
@@ -156,6 +118,40 @@ def pair_up(images: dict[str, Path], labels: dict[str, Path], expected: Path, la
     return [Pair(name, path, labels[name]) for name, path in images.items()]
 
 
+def listed_images(listed: AnyPath, names: Iterable[str], folder: AnyPath) -> dict[str, AnyPath]:
+    """Name -> image of those that a JSON lists. Raises UserError for an image that is not there, or if none
+    is listed."""
+    known, names = list_files(folder, IMAGE_SUFFIXES), list(names)
+    if not names:
+        raise UserError(f"{listed}: lists no image with labels")
+    missing = [name for name in names if name not in known]
+    if missing:
+        count = f"{len(missing)} of {len(names)} are missing"
+        raise UserError(f"{listed}: no image {folder / missing[0]}.jpg ({count})")
+    return {name: known[name] for name in names}
+
+
+def listed_pairs(
+    dataset: str, names: AnyPath, images: AnyPath, labels: AnyPath, suffix: str, layout: str, published: str
+) -> list[Pair]:
+    """The images that a text file names, one stem a line, with their label files.
+
+    Raises UserError where the list, a folder, an image or a label file is missing.
+    """
+    for folder in (images, labels):
+        need_folder(dataset, folder, layout, published)
+    try:
+        listed = names.read_bytes().decode("utf-8").split()
+    except FileNotFoundError:
+        raise UserError(f"dataset {dataset}: no list {names}: expected {layout}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{names}: not a list of names ({error})") from error
+    if not listed:
+        raise UserError(f"{names}: an empty list")
+    found = listed_images(names, listed, images)
+    return pair_up(found, list_files(labels, (suffix,)), labels / f"{{name}}{suffix}", f"{images}/*.jpg")
+
+
 def need_split(dataset: str, split: str, known: dict[str, str]) -> str:
     """The folder of a split. Raises UserError naming the nearest."""
     if split not in known:
@@ -163,7 +159,15 @@ def need_split(dataset: str, split: str, known: dict[str, str]) -> str:
     return known[split]
 
 
-def need_folder(dataset: str, folder: Path | None, layout: str, published: str) -> Path:
+def opened(root: str | Path | None, *around: str) -> AnyPath | None:
+    """The root of a data set, or the first of the folders `around` that is in it; None without a root."""
+    if root is None:
+        return None
+    base = open_root(root)
+    return next((base / name for name in around if (base / name).is_dir()), base)
+
+
+def need_folder(dataset: str, folder: AnyPath | None, layout: str, published: str) -> AnyPath:
     """`folder` if it is one. Raises UserError that says what is expected and where it is published."""
     advice = f"expected {layout}; the dataset is published at {published}"
     if folder is None:
@@ -171,26 +175,3 @@ def need_folder(dataset: str, folder: Path | None, layout: str, published: str) 
     if not folder.is_dir():
         raise UserError(f"dataset {dataset}: no folder {folder}: {advice}")
     return folder
-
-
-def decode(path: Path) -> Image.Image:
-    """The picture in a file, as it is stored. Raises UserError; UnreadableFile for a damaged one."""
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return image
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except PermissionError:
-        raise UserError(f"{path}: no permission to read it") from None
-    except _DECODING_ERRORS as error:
-        raise UnreadableFile(f"{path}: truncated or not an image ({error})") from error
-
-
-def _unreadable(pair: Pair) -> str | None:
-    for path in (pair.image, pair.labels):
-        try:
-            decode(path)
-        except UnreadableFile as error:
-            return str(error)
-    return None

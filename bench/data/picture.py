@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -40,23 +41,38 @@ def contact_sheet(
     samples: Sequence[Sample], info: DatasetInfo, *, height: int = 256, columns: int = 3
 ) -> Image.Image:
     """Each sample as image and overlay side by side, `height` pixels high, `columns` samples a row; below,
-    the colours of the classes that occur."""
+    the colours of the classes that occur. Objects are outlined, crowds are hatched."""
+    samples = [painted(sample) for sample in samples]
     tiles = [_tile(sample, info, height) for sample in samples]
-    width = max(tile.width for tile in tiles)
     columns = min(columns, len(tiles))
+    widths = [max(tile.width for tile in tiles[column::columns]) + _MARGIN for column in range(columns)]
     rows = -(-len(tiles) // columns)
     present = sorted({int(c) for sample in samples for c in sample.semantic.unique()} - {info.ignore_index})
-    total = columns * (width + _MARGIN) + _MARGIN
+    total = sum(widths) + _MARGIN
     legend = _legend([(info.classes[c], info.colors[c]) for c in present], total)
     cell = height + _LINE + _MARGIN
     sheet = Image.new("RGB", (total, rows * cell + _MARGIN + legend.height), _PAPER)
     draw = ImageDraw.Draw(sheet)
     for i, (sample, tile) in enumerate(zip(samples, tiles, strict=True)):
-        left, top = _MARGIN + (i % columns) * (width + _MARGIN), _MARGIN + (i // columns) * cell
+        left, top = _MARGIN + sum(widths[: i % columns]), _MARGIN + (i // columns) * cell
         sheet.paste(tile, (left, top))
         draw.text((left, top + height + 2), sample.name, fill=_INK, font=ImageFont.load_default())
     sheet.paste(legend, (0, rows * cell + _MARGIN))
     return sheet
+
+
+def painted(sample: Sample) -> Sample:
+    """A sample of objects that may overlap as one with label maps, small objects over large ones."""
+    if sample.objects is None:
+        return sample
+    found = sample.objects
+    semantic, instances = sample.semantic.clone(), torch.zeros(sample.size, dtype=torch.int32)
+    order = found.masks.flatten(1).sum(1).argsort(descending=True, stable=True).tolist()
+    for index in order:
+        semantic[found.masks[index]] = found.labels[index].to(torch.uint8)
+        instances[found.masks[index]] = index + 1
+    crowd = frozenset((found.crowd.nonzero().flatten() + 1).tolist())
+    return replace(sample, semantic=semantic, instances=instances, crowd=crowd)
 
 
 def _tile(sample: Sample, info: DatasetInfo, height: int) -> Image.Image:
@@ -68,6 +84,9 @@ def _tile(sample: Sample, info: DatasetInfo, height: int) -> Image.Image:
     if sample.instances is not None:
         numbers = Image.fromarray(sample.instances.to(torch.int32).numpy())
         instances = from_pil(resize_labels(numbers, size))
+        hatch = torch.arange(size[0])[:, None] + torch.arange(size[1]) & 4 > 0
+        crowd = torch.isin(instances, torch.tensor(sorted(sample.crowd), dtype=instances.dtype))
+        semantic = torch.where(crowd & hatch, info.ignore_index, semantic)
     labelled = to_pil(overlay(from_pil(image), semantic, info, instances=instances))
     tile = Image.new("RGB", (2 * size[1], height))
     tile.paste(image, (0, 0))

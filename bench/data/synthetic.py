@@ -17,6 +17,7 @@ from bench.data.base import DatasetInfo, Sample, SegmentationDataset
 from bench.data.randomness import Stream
 from bench.errors import UserError, nearest
 
+TASKS = ("semantic", "panoptic", "instance")
 GENERATOR_VERSION = 1
 """Part of the checksum; raised whenever any pixel of any sample changes."""
 

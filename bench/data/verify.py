@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from importlib import import_module
 
 import numpy as np
 
-from bench.data.base import SegmentationDataset
-from bench.data.pairs import PairedFiles, UnreadableFile
+from bench.data.base import Sample, SegmentationDataset
+from bench.data.pairs import PairedFiles
+from bench.data.zipped import UnreadableFile
 from bench.errors import UserError
 
 Progress = Callable[[Iterable, int, str], Iterable]
@@ -29,7 +29,8 @@ class Verification:
     sample.
 
     published: number of samples of the official split (None: it has no fixed number); sizes: "WxH" -> images;
-    pixels: class name -> labelled pixels; ignored: pixels without a class.
+    pixels: class name -> labelled pixels; ignored: pixels without a class; objects: class name -> labelled
+    objects, crowds: regions of many objects, which are not among them (both of none for semantic labels).
     """
 
     dataset: str
@@ -39,6 +40,8 @@ class Verification:
     sizes: dict[str, int]
     pixels: dict[str, int]
     ignored: int
+    objects: dict[str, int]
+    crowds: int
     checksum: str
     faults: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
@@ -50,12 +53,9 @@ class _Examined:
     unreadable: bool = False
     size: str = ""
     counts: np.ndarray | None = None
+    objects: np.ndarray | None = None
+    crowds: int = 0
     digest: bytes = b""
-
-
-def published_counts(name: str) -> dict[str, int]:
-    """Number of samples in each official split; empty for the embedded dataset."""
-    return {} if name == "embedded" else import_module(f"bench.data.{name}").COUNTS
 
 
 def verify(
@@ -72,7 +72,8 @@ def verify(
     """
     faults, skipped = [], []
     sizes: Counter[str] = Counter()
-    pixels = np.zeros(256, np.int64)
+    pixels, objects = np.zeros(256, np.int64), np.zeros(256, np.int64)
+    crowds = 0
     digest = hashlib.sha256()
     label = f"{dataset.info.name} {dataset.split}"
     for found in progress(_examine_all(dataset), len(dataset), label):
@@ -81,7 +82,11 @@ def verify(
             continue
         sizes[found.size] += 1
         pixels += found.counts
+        objects += found.objects
+        crowds += found.crowds
         digest.update(found.digest)
+    for path in dataset.shared if isinstance(dataset, PairedFiles) else ():
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
     if published is not None and len(dataset) != published:
         faults.append(f"{label}: {len(dataset)} images, but the published split has {published}")
     return Verification(
@@ -92,6 +97,8 @@ def verify(
         sizes=dict(sizes.most_common()),
         pixels={name: int(n) for name, n in zip(dataset.info.classes, pixels, strict=False)},
         ignored=int(pixels[dataset.info.ignore_index]),
+        objects={name: int(n) for name, n in zip(dataset.info.classes, objects, strict=False) if n},
+        crowds=crowds,
         checksum=digest.hexdigest()[:16],
         faults=faults,
         skipped=skipped,
@@ -112,11 +119,40 @@ def _examine(dataset: SegmentationDataset, index: int) -> _Examined:
     except UserError as error:
         return _Examined(fault=str(error), unreadable=isinstance(error, UnreadableFile))
     height, width = sample.size
-    counts = np.bincount(sample.semantic.numpy().ravel(), minlength=256)
+    objects, crowds = _objects(sample)
+    return _Examined(
+        size=f"{width}x{height}",
+        counts=np.bincount(sample.semantic.numpy().ravel(), minlength=256),
+        objects=objects,
+        crowds=crowds,
+        digest=_digest(dataset, index, sample),
+    )
+
+
+def _objects(sample: Sample) -> tuple[np.ndarray, int]:
+    """Number of objects of each class int64 [256] without crowds, and of crowds."""
+    if sample.objects is not None:
+        crowd = sample.objects.crowd.numpy()
+        return np.bincount(sample.objects.labels.numpy()[~crowd], minlength=256), int(crowd.sum())
+    if sample.instances is None:
+        return np.zeros(256, np.int64), 0
+    numbers, first = np.unique(sample.instances.numpy(), return_index=True)
+    single = (numbers > 0) & ~np.isin(numbers, sorted(sample.crowd))
+    return np.bincount(sample.semantic.numpy().ravel()[first[single]], minlength=256), len(sample.crowd)
+
+
+def _digest(dataset: SegmentationDataset, index: int, sample: Sample) -> bytes:
     digest = hashlib.sha256(sample.name.encode())
     if isinstance(dataset, PairedFiles):
         pair = dataset.pairs[index]
-        digest.update(pair.image.read_bytes() + pair.labels.read_bytes())
-    else:
-        digest.update(sample.image.numpy().tobytes() + sample.semantic.numpy().tobytes())
-    return _Examined(size=f"{width}x{height}", counts=counts, digest=digest.digest())
+        for path in (pair.image, pair.labels):
+            if path not in dataset.shared:
+                digest.update(path.read_bytes())
+        return digest.digest()
+    parts = [sample.image, sample.semantic, sample.instances]
+    if sample.objects is not None:
+        parts += [sample.objects.labels, sample.objects.masks, sample.objects.crowd]
+    for part in parts:
+        if part is not None:
+            digest.update(part.contiguous().numpy().tobytes())
+    return digest.digest()

@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 import models
 from bench.data import open_dataset
-from bench.data.base import DatasetInfo
+from bench.data.base import DatasetInfo, Objects, Sample, SegmentationDataset
 from bench.data.classes import DATASETS, dataset_classes
 from bench.errors import UserError
 from bench.tasks import TaskView, fit_classes, require_labels, split_preset, task_info, things_first
@@ -104,3 +106,49 @@ def test_models_are_fitted_to_other_classes():
     detr = fit_classes(models.preset("detr_r50_coco_panoptic"), embedded)
     assert (detr.num_classes, detr.columns, detr.class_ids) == (12, None, None)
     assert not things_first(detr) and things_first(spec)
+
+
+class Overlapping(SegmentationDataset):
+    """One image of 2 x 2 pixels with objects of the classes 1, 3 and 0, the second a crowd."""
+
+    info, split = INFO, "val"
+
+    def __init__(self, **labels):
+        self.labels = labels
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        nothing = torch.full((2, 2), 255, dtype=torch.uint8)
+        objects = Objects(
+            labels=torch.tensor([1, 3, 0]),
+            masks=torch.ones(3, 2, 2, dtype=torch.bool),
+            crowd=torch.tensor([False, True, False]),
+            areas=torch.tensor([1.5, 2.5, 3.5]),
+        )
+        sample = Sample(image=nothing.expand(3, 2, 2), semantic=nothing, name="a", objects=objects)
+        return replace(sample, **self.labels)
+
+    def checksum(self):
+        return "0"
+
+
+def test_objects_are_renumbered_with_the_classes():
+    found = TaskView(Overlapping(), "instance")[0].objects
+    assert found.labels.tolist() == [0, 1] and found.labels.dtype == torch.int64
+    assert found.crowd.tolist() == [False, True] and found.areas.tolist() == [1.5, 2.5]
+    assert found.masks.shape == (2, 2, 2)
+    assert TaskView(Overlapping(), "panoptic", True)[0].objects.labels.tolist() == [0, 1, 2]
+
+
+def test_objects_that_overlap_do_for_instances_alone():
+    numbered = {"instances": torch.ones(2, 2, dtype=torch.int32)}
+    classes = {"semantic": torch.ones(2, 2, dtype=torch.uint8)}
+    require_labels(Overlapping(), "instance")
+    require_labels(Overlapping(**numbered), "panoptic")
+    require_labels(Overlapping(**classes), "semantic")
+    with pytest.raises(UserError, match="x is read without instance labels, which panoptic needs"):
+        require_labels(Overlapping(**classes), "panoptic")
+    with pytest.raises(UserError, match="x is read without classes by pixel, which semantic needs"):
+        require_labels(Overlapping(), "semantic")

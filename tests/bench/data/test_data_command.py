@@ -11,10 +11,12 @@ import torch
 from PIL import Image
 
 from bench.commands import data
-from bench.data import open_dataset
-from bench.data.picture import contact_sheet, overlay
+from bench.data import Sample, open_dataset
+from bench.data.base import Objects
+from bench.data.picture import contact_sheet, overlay, painted
 from bench.data.verify import verify
 from bench.errors import UserError
+from tests.bench.data.conftest import embedded, objects_of
 
 
 def run(*arguments: object) -> int:
@@ -44,7 +46,11 @@ def test_alone_it_tells_the_layouts(capsys):
     assert run() == 0
     printed = capsys.readouterr().out
     for text in (
-        "ade20k (20,210 train, 2,000 val)",
+        "ade20k (20,210 train, 2,000 val): semantic, panoptic, instance",
+        "coco (118,287 train, 5,000 val)",
+        "mapillary (18,000 train, 2,000 val): semantic, panoptic",
+        "coco_stuff10k (9,000 train, 1,000 val): semantic",
+        "pascal_context (4,998 train, 5,105 val)",
         "leftImg8bit",
         "sceneparsing.csail.mit.edu",
         "classes.json",
@@ -115,6 +121,87 @@ def test_the_checksum_of_verify_covers_the_content(root):
     assert verify(embedded).checksum != verify(open_dataset("embedded", size=64, length=2, seed=1)).checksum
 
 
+def test_verify_counts_objects_and_crowds(with_objects, store, capsys):
+    root = with_objects["cityscapes"]
+    arguments = ("--dataset", "cityscapes", "--root", root, "--task", "panoptic", "--split", "val")
+    assert run("verify", *arguments, "--subset") == 0
+    summary = json.loads((store / "verify/cityscapes-panoptic-val.json").read_text())
+    things = [len(objects_of(sample, sample_info())) for sample in embedded("val")]
+    assert summary["crowds"] == 2 and sum(summary["objects"].values()) == sum(things) - 2
+    assert set(summary["objects"]) <= {"person", "rider", "car", "truck", "bus", "train"}
+    printed = capsys.readouterr().out
+    assert f"0.0 % of the pixels ignored, {sum(things) - 2} objects and 2 crowds, 0 faults" in printed
+    arguments = ("--dataset", "coco", "--root", with_objects["coco"], "--task", "instance")
+    assert run("verify", *arguments, "--subset") == 0
+    printed = capsys.readouterr().out
+    assert f"coco val: 2 samples, sizes 96x64, {sum(things) - 2} objects and 2 crowds, 0 faults" in printed
+
+
+def sample_info():
+    return open_dataset("embedded").info
+
+
+def test_verify_covers_the_json_in_its_checksum(with_objects, tmp_path):
+    root = Path(shutil.copytree(with_objects["mapillary"], tmp_path / "mapillary"))
+    before = verify(open_dataset("mapillary", root, "val", task="panoptic")).checksum
+    path = root / "validation/panoptic/panoptic_2018.json"
+    path.write_text(path.read_text() + " ")
+    assert verify(open_dataset("mapillary", root, "val", task="panoptic")).checksum != before
+
+
+def test_verify_finds_a_png_that_does_not_fit_its_json(with_objects, tmp_path):
+    root = Path(shutil.copytree(with_objects["ade20k"], tmp_path / "ade"))
+    first, second = (root / f"ade20k_panoptic_val/embedded_val_00000{i}.png" for i in (0, 1))
+    pixels = np.asarray(Image.open(first)).copy()
+    pixels[0, 0] = 1, 2, 3
+    Image.fromarray(pixels).save(first)
+    Image.new("RGB", (96, 60)).save(second)
+    arguments = ("--dataset", "ade20k", "--root", root, "--task", "panoptic", "--split", "val", "--subset")
+    with pytest.raises(UserError, match="2 faults in ade20k: .*000000.png: segment 197121 on 1 pixels is"):
+        run("verify", *arguments)
+
+
+def test_verify_takes_the_counts_of_the_task(with_objects):
+    arguments = ("--dataset", "coco", "--root", with_objects["coco"], "--split", "train")
+    with pytest.raises(UserError, match="coco train: 4 images, but the published split has 117266"):
+        run("verify", *arguments, "--task", "instance")
+    with pytest.raises(UserError, match="coco train: 4 images, but the published split has 118287"):
+        run("verify", *arguments, "--task", "panoptic")
+
+
+def test_prepare_makes_what_is_missing(with_objects, tmp_path, capsys):
+    root = tmp_path / "ade"
+    shutil.copytree(with_objects["ade20k"], root, ignore=shutil.ignore_patterns("ade20k_*"))
+    arguments = ("prepare", "--dataset", "ade20k", "--root", root)
+    assert run(*arguments) == 0
+    assert [line.split("/")[-1] for line in capsys.readouterr().out.splitlines()] == [
+        f"ade20k_{kind}_{split}.json" for split in ("train", "val") for kind in ("panoptic", "instance")
+    ]
+    assert run(*arguments, "--split", "val") == 0
+    assert "ade20k: nothing to do, all is there" in capsys.readouterr().out
+
+
+def test_show_draws_objects(with_objects, tmp_path):
+    for task in ("panoptic", "instance"):
+        out = tmp_path / f"{task}.png"
+        arguments = ("--dataset", "coco", "--root", with_objects["coco"], "--task", task, "--count", 2)
+        assert run("show", *arguments, "--out", out) == 0
+        with Image.open(out) as sheet:
+            tile = np.asarray(sheet)[6 : 6 + 256, 6 + 384 : 6 + 768]
+        edges = (tile.max(2) < 90).mean()
+        assert edges > 0.02, task  # outlines are dark
+
+
+def test_objects_are_painted_small_over_large():
+    masks = torch.zeros(3, 4, 6, dtype=torch.bool)
+    masks[0, 1, 1], masks[1], masks[2, :, :3] = True, True, True
+    found = Objects(labels=torch.tensor([5, 6, 7]), masks=masks, crowd=torch.tensor([False, True, False]))
+    image, semantic = torch.zeros(3, 4, 6, dtype=torch.uint8), torch.full((4, 6), 255, dtype=torch.uint8)
+    sample = painted(Sample(image=image, semantic=semantic, name="a", objects=found))
+    assert sample.semantic[1].tolist() == [7, 5, 7, 6, 6, 6] and sample.crowd == {2}
+    assert sample.instances[1].tolist() == [3, 1, 3, 2, 2, 2]
+
+
 def test_show_writes_a_sheet(tmp_path, capsys):
     out = tmp_path / "sheet.png"
     assert run("show", "--dataset", "embedded", "--count", 4, "--out", out) == 0
@@ -132,6 +219,22 @@ def test_export_and_open(tmp_path, capsys):
     assert "2 samples of split test in the cityscapes layout" in capsys.readouterr().out
     with pytest.raises(UserError, match="already exists"):
         run(*arguments, "--split", "test")
+
+
+def test_export_as_zips(tmp_path, capsys):
+    arguments = ("export", "--layout", "coco", "--out", tmp_path, "--size", 64, "--length", 2, "--zip")
+    assert run(*arguments, "--split", "val") == 0
+    names = "val2017.zip, annotations_trainval2017.zip, panoptic_annotations_trainval2017.zip"
+    assert capsys.readouterr().out == f"{tmp_path}: {names} with 2 val samples\n"
+    assert len(open_dataset("coco", tmp_path, "val", task="panoptic")) == 2
+    with pytest.raises(UserError, match="val2017.zip already exists"):
+        run(*arguments, "--split", "val")
+
+
+def test_export_with_objects(tmp_path):
+    arguments = ("export", "--layout", "ade20k", "--out", tmp_path, "--size", 64, "--length", 2)
+    assert run(*arguments, "--task", "instance", "--split", "val") == 0
+    assert len(open_dataset("ade20k", tmp_path, "val", task="instance")[0].objects) > 0
 
 
 def test_counts_must_be_positive(tmp_path):

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from bench.data import categories, open_dataset
-from bench.data.export import LAYOUTS, export
+from bench.data.export import export
 from bench.errors import UserError
 
 LABEL_MAPS = {
@@ -317,7 +317,3 @@ def test_a_failed_export_leaves_nothing(tmp_path, monkeypatch):
         export(embedded, "camvid", tmp_path / "out")
     assert caught.value.filename == str(tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
-
-
-def test_every_layout_has_a_loader():
-    assert sorted(LAYOUTS) == ["ade20k", "camvid", "cityscapes"]

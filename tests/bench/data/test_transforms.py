@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import colorsys
+import hashlib
 from dataclasses import replace
 
 import numpy as np
@@ -9,9 +10,14 @@ import torch
 from PIL import Image
 
 from bench.data import Sample, open_dataset
+from bench.data.base import Objects
 from bench.data.jitter import scale_values, shift_hsv, ssd_jitter
+from bench.data.layers import Layers
+from bench.data.steps import CropBetween, ScaleWithin
 from bench.data.transforms import (
     AugmentSpec,
+    LargeScaleJitterSpec,
+    ResizeOrCropSpec,
     TrainTransform,
     ade20k_augment,
     cityscapes_augment,
@@ -21,7 +27,8 @@ from bench.data.transforms import (
     shortest_edge,
     test_resize,
 )
-from models.spec import SpecError, override, to_dict
+from bench.train.spec import TrainSpec
+from models.spec import SpecError, from_dict, override, to_dict
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -199,3 +206,150 @@ def test_padding_belongs_to_no_object():
     )
     found = TrainTransform(AugmentSpec(crop=(6, 5), pad=True))(sample, generator())
     assert (found.instances[:4, :4] == 70_000).all() and int((found.instances == 0).sum()) == 14
+
+
+EVERY_KIND = {
+    "plain": AugmentSpec(),
+    "scaled": scaled_augment(96, (96, 96)),
+    "flipped": AugmentSpec(flip=1.0),
+    "large scale jitter": LargeScaleJitterSpec(crop=(96, 80)),
+    "resize or crop": ResizeOrCropSpec(
+        short_sides=(60, 90), long_max=110, first_sides=(70,), crop_range=(40, 64)
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_objects_are_augmented_like_the_instances(kind):
+    """A mask for each number gives what the map of numbers gives."""
+    sample = open_dataset("embedded", size=(96, 128))[0]
+    numbers = torch.arange(1, 12, dtype=torch.int32)
+    objects = Objects(
+        labels=numbers.long(),
+        masks=sample.instances == numbers[:, None, None],
+        crowd=numbers == 3,
+        areas=torch.ones(11),
+    )
+    transform = TrainTransform(EVERY_KIND[kind])
+    for seed in range(8):
+        plain = transform(sample, generator(seed))
+        found = transform(replace(sample, objects=objects, crowd=frozenset({3})), generator(seed))
+        assert torch.equal(found.image, plain.image) and torch.equal(found.instances, plain.instances)
+        assert torch.equal(found.objects.masks, plain.instances == numbers[:, None, None])
+        assert found.objects.crowd is objects.crowd and found.crowd == {3}
+        assert (found.objects.areas is None) == (kind != "plain")  # those of the file hold for its image
+
+
+def test_checks_of_the_coco_augmentations():
+    for wrong in ({"low": 0.0}, {"low": 3.0}, {"crop": (0, 9)}, {"flip": -0.1}, {"pad_value": 256}):
+        with pytest.raises(SpecError):
+            LargeScaleJitterSpec(**wrong)
+    for wrong in ({"short_sides": ()}, {"first_sides": (0,)}, {"crop_range": (9, 8)}, {"flip": 2.0}):
+        with pytest.raises(SpecError):
+            ResizeOrCropSpec(**wrong)
+    chosen = override(TrainSpec(), {"augment": "large_scale_jitter", "augment.high": 1.5})
+    assert chosen.augment == LargeScaleJitterSpec(high=1.5)
+    assert from_dict(TrainSpec, to_dict(chosen)) == chosen
+
+
+# What detectron2's ResizeScale gives for a target of 1024 x 1024.
+@pytest.mark.parametrize(
+    ("size", "factor", "expected"),
+    [
+        ((480, 640), 0.1, (77, 102)),
+        ((480, 640), 2.0, (1536, 2048)),
+        ((640, 427), 1.0, (1024, 683)),
+        ((375, 500), 0.73, (561, 748)),
+        ((2, 600), 0.1, (1, 102)),
+    ],
+)
+def test_a_scale_fits_the_image_into_the_target(size, factor, expected):
+    layers = Layers.of(sample_of(*size))
+    assert ScaleWithin((1024, 1024), factor, factor)(layers, generator()).size == expected
+
+
+def test_scales_are_uniform():
+    """An image as high as wide times the target of 100 is as high as 100 times the factor."""
+    layers, step, source = Layers.of(sample_of(4, 4)), ScaleWithin((100, 100), 0.1, 2.0), generator(1)
+    heights = torch.tensor([float(step(layers, source).size[0]) for _ in range(800)])
+    assert heights.min() < 13 and heights.max() > 197
+    quarters = torch.tensor([0.25, 0.5, 0.75])
+    assert torch.allclose(heights.quantile(quarters), 10 + 190 * quarters, atol=14)  # 4 standard deviations
+
+
+def test_large_scale_jitter_crops_on_the_diagonal_and_pads():
+    sample = sample_of(20, 26)
+    spec = LargeScaleJitterSpec(crop=(13, 13), low=2.0, high=2.0, flip=0.0)  # as large as it is: 20 x 26
+    corners = set()
+    for seed in range(60):
+        found = TrainTransform(spec)(sample, generator(seed))
+        assert found.image.shape == (3, 13, 13) and torch.equal(found.image[0], found.semantic)
+        corners.add(int(found.semantic[0, 0]))
+    ends = {7 * round(share * 7 / 700) + 3 * round(share * 13 / 700) for share in range(701)}
+    assert corners <= ends and {0, 7 * 7 + 3 * 13} <= corners and len(corners) > 10
+    small = TrainTransform(replace(spec, low=0.5, high=0.5))(sample, generator())
+    assert small.image.shape == (3, 13, 13) and (small.image[:, 5:] == 128).all()
+    assert (small.semantic[5:] == 255).all() and (small.semantic[:, 6:] == 255).all()
+    assert (small.semantic[:5, :6] != 255).all()
+
+
+def test_large_scale_jitter_mirrors_before_it_crops():
+    """Else the place on the diagonal would be mirrored with the image."""
+    found = TrainTransform(LargeScaleJitterSpec(crop=(13, 13), low=2.0, high=2.0, flip=1.0))
+    images = [found(sample_of(20, 26), generator(seed)).image[0].int() for seed in range(20)]
+    places = {(int(image[0, 0]) - 3 * 25) for image in images}  # 7 top - 3 left, both from one number
+    assert places <= {7 * round(s * 7 / 700) - 3 * round(s * 13 / 700) for s in range(701)}
+
+
+def test_resize_or_crop_takes_each_way_half_of_the_time():
+    spec = ResizeOrCropSpec(
+        short_sides=(30, 40), long_max=70, first_sides=(36,), crop_range=(20, 24), flip=0.0
+    )
+    sample, ways = sample_of(60, 120), []
+    for seed in range(300):
+        height, width = TrainTransform(spec)(sample, generator(seed)).size
+        assert min(height, width) in (30, 40) or max(height, width) == 70
+        ways.append(width / height < 1.5)  # the whole is twice as wide as high, a crop at most 24 by 20
+    assert 120 < sum(ways) < 180  # half of 300, and 3.5 standard deviations either side
+    sizes = {TrainTransform(spec)(sample, generator(seed)).size for seed, way in enumerate(ways) if not way}
+    assert sizes == {(30, 60), (35, 70)}
+
+
+def test_crops_between_two_sizes_are_uniform_and_stay_inside():
+    layers, step, source = Layers.of(sample_of(5, 40)), CropBetween(3, 8), generator(2)
+    sizes = [step(layers, source).size for _ in range(900)]
+    heights, widths = (torch.tensor(values).bincount() for values in zip(*sizes, strict=True))
+    assert heights[3:].tolist() == pytest.approx([300] * 3, abs=50) and int(heights[:3].sum()) == 0
+    assert widths[3:].tolist() == pytest.approx([150] * 6, abs=40) and len(widths) == 9
+
+
+def test_detrs_line_reaches_its_printed_sizes():
+    found = {
+        TrainTransform(ResizeOrCropSpec())(sample_of(48, 64), generator(seed)).size for seed in range(25)
+    }
+    assert all(480 <= min(size) <= 800 and max(size) <= 1333 for size in found)
+    whole = {(side, shortest_edge(48, 64, side, 1333)[1]) for side in range(480, 801, 32)}
+    assert len(found & whole) > 4 and len(found - whole) > 4
+
+
+# Of the code before the steps were taken apart; those of COCO's augmentations since they exist.
+DRAWN = {
+    "scaled": "df2d4aff80c1948e",
+    "flipped": "652921fd5e6e2296",
+    "large scale jitter": "40c76897f9908414",
+    "resize or crop": "30890d87ea7fcc10",
+}
+
+
+@pytest.mark.parametrize("kind", DRAWN)
+def test_what_is_drawn_stays(kind):
+    """Else a run that is continued would not see what it would have seen. Labels and generator alone: what
+    bilinear resizing gives is Pillow's affair."""
+    transform, digest = TrainTransform(EVERY_KIND[kind]), hashlib.sha256()
+    sample = open_dataset("embedded", size=(96, 128))[0]
+    for seed in range(6):
+        source = generator(seed)
+        found = transform(sample, source)
+        for values in (found.semantic, found.instances, torch.rand(2, generator=source)):
+            digest.update(values.numpy().tobytes())
+    assert digest.hexdigest()[:16] == DRAWN[kind]
