@@ -44,9 +44,9 @@ class BackboneSpec(Spec):
     part: ClassVar[str] = ""
 
     weights: str | None = None
-    """A local file of ImageNet weights in timm's layout (.safetensors, .pth); None: random. Nothing is ever
-    downloaded. `timm.create_model(name, pretrained=True)` fetches a network; save its `state_dict()` with
-    `torch.save`."""
+    """A local file of ImageNet weights in timm's layout (.safetensors, .pth), of Swin and PVTv2 also the
+    authors'; None: random. Nothing is downloaded here. `timm.create_model(name, pretrained=True)` fetches a
+    network; save its `state_dict()` with `torch.save`."""
 
     def build(self) -> Backbone:
         """The backbone on the current default device; on `meta`, `weights` are not read.

@@ -29,6 +29,8 @@ class TimmSpec(BackboneSpec):
     name: str = "resnet18"
     norm: Literal["batch", "frozen"] = "batch"
     """Train BatchNorm as the network defines it, or fix statistics and affine terms."""
+    frozen: bool = False
+    """Nothing of the network learns; "norm" is then to be "frozen", too."""
     pairing: Literal["name", "order"] = "name"
     """How tensors of `weights` find their place: by timm's names, or one after another (for files of the same
     network under other names; every shape must agree)."""
@@ -41,6 +43,8 @@ class TimmSpec(BackboneSpec):
     def build(self) -> TimmBackbone:
         if (self.input_mean is None) != (self.input_std is None):
             raise SpecError("input_mean and input_std belong together: set both or neither")
+        if self.frozen and self.norm != "frozen":
+            raise SpecError('a frozen network still moves its statistics: set norm = "frozen", too')
         if not timm.is_model(self.name):
             raise SpecError(f"timm {timm.__version__} has no network {self.name!r}")
         backbone = TimmBackbone(self.name, self.input_mean, self.input_std)
@@ -48,7 +52,7 @@ class TimmSpec(BackboneSpec):
             load_timm(backbone.network, self.name, self.weights, self.pairing)
         if self.norm == "frozen":
             freeze_batch_norm_2d(backbone.network)
-        return backbone
+        return backbone.requires_grad_(not self.frozen)
 
 
 class TimmBackbone(Backbone):

@@ -18,7 +18,8 @@ from timm.layers import DropPath, Mlp
 from torch import Tensor, nn
 
 from models.backbones.base import LEVELS, Backbone, BackboneSpec
-from models.backbones.weights import load_weights
+from models.backbones.weights import assign
+from models.official import State, read_state_dict
 from models.slices import ROWS, in_slices
 from models.spec import SpecError
 
@@ -36,8 +37,8 @@ class SwinSpec(BackboneSpec):
     """Swin-T/S with window 7, Swin-B/L with window 12; the other fields replace the variant's if set.
 
     Pretrained: timm's swin_tiny_patch4_window7_224.ms_in1k, swin_small_patch4_window7_224.ms_in1k,
-    swin_base_patch4_window12_384.ms_in1k or .ms_in22k, swin_large_patch4_window12_384.ms_in22k. The output
-    norms are not in them.
+    swin_base_patch4_window12_384.ms_in1k or .ms_in22k, swin_large_patch4_window12_384.ms_in22k, or the
+    authors' files of the same. The output norms are not in them.
     """
 
     part: ClassVar[str] = "swin"
@@ -59,9 +60,10 @@ class SwinSpec(BackboneSpec):
         own = (self.width, self.depths, self.heads, self.window)
         shape = (value or default for value, default in zip(own, VARIANTS[self.variant], strict=True))
         backbone = SwinTransformer(*shape, self.drop_path, self.outputs)
-        if self.weights:
+        if self.weights and not next(backbone.parameters()).is_meta:
             output_norms = tuple(f"norm{i}." for i in range(4))
-            load_weights(backbone, self.weights, _from_timm, unused=("head.", "norm."), absent=output_norms)
+            state = _own_names(read_state_dict(self.weights))
+            assign(backbone, state, self.weights, absent=output_norms)
         return backbone
 
 
@@ -248,6 +250,18 @@ def _init(module: nn.Module) -> None:
         nn.init.trunc_normal_(module.relative_position_bias_table, std=0.02)
 
 
+def _own_names(state: State) -> State:
+    """A file of timm or of Swin's authors under our names, without the classifier and its norm.
+
+    timm counts a patch merging to the stage after it, the authors to the stage before it, as we do. Their
+    files also hold constants, the masks and index tables of the windows.
+    """
+    unused, constants = ("head.", "norm."), (".attn_mask", ".relative_position_index")
+    kept = {k: v for k, v in state.items() if not k.startswith(unused) and not k.endswith(constants)}
+    if any(key.startswith("layers.0.downsample.") for key in kept):
+        return kept
+    return {_from_timm(key): value for key, value in kept.items()}
+
+
 def _from_timm(name: str) -> str:
-    """timm counts a patch merging to the stage after it, the released code to the stage before it."""
     return re.sub(r"^layers\.(\d)\.downsample", lambda match: f"layers.{int(match[1]) - 1}.downsample", name)

@@ -232,6 +232,16 @@ def test_timm_frozen_norm() -> None:
     assert count(on_meta(TimmSpec(name="resnet18"))) - count(frozen) == 9_600
 
 
+def test_a_frozen_timm_network_learns_nothing() -> None:
+    backbone = TimmSpec(name="resnet18", norm="frozen", frozen=True).build().train()
+    before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
+    features = backbone(pattern((1, 3, 64, 64)))
+    assert not any(value.requires_grad for value in (*features.values(), *backbone.parameters()))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in backbone.state_dict().items())
+    with pytest.raises(SpecError, match='set norm = "frozen", too'):
+        TimmSpec(name="resnet18", frozen=True).build()
+
+
 def test_unusable_specs_are_named() -> None:
     with pytest.raises(SpecError, match="no ResNet-34: set depth to 50 or 101"):
         ResNetSpec(depth=34).build()
@@ -286,6 +296,22 @@ def test_swin_weights_file(tmp_path: Path) -> None:
     message = r"of another shape: layers.0.blocks.0.attn.relative_position_bias_table \[49, 1\] for \[169, "
     with pytest.raises(CheckpointError, match=message):
         spec.override({"window": 7}).build()
+
+
+def test_swin_weights_file_of_its_authors(tmp_path: Path) -> None:
+    """Their layout: patch merging at the end of a stage, as in the released checkpoints, and constants."""
+    ours = SMALL_SWIN.build()
+    fill(ours)
+    content = {key: value for key, value in ours.state_dict().items() if not key.startswith("norm")}
+    content |= {"norm.weight": torch.ones(64), "head.weight": torch.ones(3, 64), "head.bias": torch.ones(3)}
+    content["layers.1.blocks.1.attn_mask"] = torch.zeros(4, 9, 9)
+    content["layers.0.blocks.0.attn.relative_position_index"] = torch.zeros(9, 9, dtype=torch.int64)
+    torch.save({"model": content}, tmp_path / "swin.pth")
+    loaded = SMALL_SWIN.override({"weights": str(tmp_path / "swin.pth")}).build().state_dict()
+    for key, value in content.items():
+        if key in loaded:
+            assert torch.equal(loaded[key], value), key
+    assert {key for key in content if key in loaded} == {k for k in loaded if not k.startswith("norm")}
 
 
 @pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "convnext_atto"])
