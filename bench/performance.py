@@ -14,6 +14,8 @@ from bench.files import atomic_write
 NOTES = {
     "grid_sample": "the formulation in plain PyTorch",
     "torch-ms-deform-attn": "the PyPI package of that name",
+    "panopticapi": "COCO's own evaluation, its function for one core; files on both sides",
+    "sorted pixels, without files": "the definition, as panopticapi goes about it, with the maps in memory",
     "transformers": "Hugging Face transformers, the same weights; in the row torch.compile also compiled",
     "transformers, eager": "the same without torch.compile",
 }

@@ -10,7 +10,8 @@ such a class out as well. On a whole validation split the readings agree, becaus
 there.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,8 +35,15 @@ class ConfusionMatrix:
         self.counts = np.zeros((num_classes, num_classes + 1), dtype=np.int64)
 
     def add(self, prediction: IntegerMap, label: IntegerMap) -> None:
-        """Adds one image: two integer maps [H, W]. Raises ValueError for unequal sizes and ids out of
-        range."""
+        """Adds one image; takes and raises what `tally` does."""
+        self.merge(self.tally(prediction, label))
+
+    def tally(self, prediction: IntegerMap, label: IntegerMap) -> dict[str, Any]:
+        """What one image, two integer maps [H, W], adds, for `merge`: the places in the flattened matrix that
+        are not 0, and their counts, as JSON keeps them. Nothing is added yet.
+
+        Raises ValueError for unequal sizes and ids out of range.
+        """
         prediction, label = _integer(prediction, "prediction"), _integer(label, "label")
         if prediction.shape != label.shape:
             raise ValueError(f"prediction is {prediction.shape}, label is {label.shape}")
@@ -46,19 +54,34 @@ class ConfusionMatrix:
         self._checked(columns[prediction[labelled] != self.ignore_index], "prediction")
         width = self.num_classes + 1
         flat = np.bincount(rows * width + columns, minlength=self.counts.size)
-        self.counts += flat.reshape(self.counts.shape)
+        places = np.flatnonzero(flat)
+        return {"places": places.tolist(), "pixels": flat[places].tolist()}
+
+    def merge(self, tally: Mapping[str, Any]) -> None:
+        """Adds what `tally` gave, of this matrix or one of the same classes."""
+        self.counts.reshape(-1)[tally["places"]] += np.array(tally["pixels"], dtype=np.int64)
 
     def scores(self) -> dict[str, float | list[float]]:
-        """The scores in percent; see `mean_iou`."""
+        """The scores in percent: those of `mean_iou`, and two that combine them.
+
+        `score` is the mean of mIoU and pixel accuracy, by which ADE20K's challenge ranks (Zhou et al. 2017,
+        section 4.2); `frequency_weighted_iou` the mean IoU weighted with the labelled pixels of each class
+        (Long et al. 2015, section 5).
+        """
         squared = self.counts[:, : self.num_classes]
         correct = np.diagonal(squared).astype(np.float64)
         labelled = self.counts.sum(axis=1).astype(np.float64)
         union = labelled + squared.sum(axis=0) - correct
         iou, recall = _ratio(correct, union), _ratio(correct, labelled)
+        pixels, mean = labelled.sum(), _mean(iou)
+        accuracy = float(100 * correct.sum() / pixels) if pixels else float("nan")
+        weighted = float(100 * np.nansum(iou * labelled) / pixels) if pixels else float("nan")
         return {
-            "mIoU": _mean(iou),
-            "pixel_accuracy": float(100 * correct.sum() / labelled.sum()) if labelled.sum() else float("nan"),
+            "mIoU": mean,
+            "pixel_accuracy": accuracy,
             "class_accuracy": _mean(recall),
+            "score": (mean + accuracy) / 2,
+            "frequency_weighted_iou": weighted,
             "per_class": [float(100 * value) for value in iou],
         }
 
@@ -89,7 +112,8 @@ def mean_iou(
         images += 1
     if not images:
         raise ValueError("no (prediction, label) pairs to score")
-    return matrix.scores()
+    scores = matrix.scores()
+    return {name: scores[name] for name in ("mIoU", "pixel_accuracy", "class_accuracy", "per_class")}
 
 
 def _integer(values: IntegerMap, what: str) -> np.ndarray:

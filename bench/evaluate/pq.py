@@ -4,43 +4,59 @@ A predicted and a true segment of one category match if their IoU is above 1/2; 
 FP/2 + FN/2) for each category, the product of SQ = sum of IoU / TP and RQ = TP / (TP + FP/2 + FN/2). Pixels
 without a true segment (id 0) leave a prediction's union; an unmatched prediction that lies by more than half
 on them or on a crowd of its category is not a false positive.
+
+What an image adds is a tally of JSON's types. Sums over images are rounded once, so the scores do not depend
+on the order of the images or on who evaluated them.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
-from pathlib import Path
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from bench.data.panoptic import read_panoptic
 from bench.errors import UserError
-
-_IDS = 1 << 24
-"""Segment ids are RGB colours."""
-_AHEAD = 8
+from bench.evaluate.boundary import DILATION_RATIO
+from bench.evaluate.pq_pairs import PairCounter, Pairs
 
 Segments = Iterable[Mapping[str, Any]]
+Tally = dict[str, Any]
 
 
 class PanopticQuality:
-    """Matches and misses of each category, summed over images.
+    """Matches and misses of each category, gathered over images.
 
     Args:
         categories: id -> whether it is a thing.
+        boundary: Boundary PQ (Cheng et al. 2021, section 5): the IoU of a pair of segments is the smaller one
+            of its mask IoU and its Boundary IoU.
+        ratio: the width of the boundary's band, as a share of the image's diagonal.
+
+    Attributes:
+        ious: of the matched pairs of each category, [categories] lists.
+        fp, fn: [categories] unmatched predicted and true segments.
     """
 
-    def __init__(self, categories: Mapping[int, bool]) -> None:
-        self.categories = dict(categories)
+    def __init__(
+        self, categories: Mapping[int, bool], boundary: bool = False, ratio: float = DILATION_RATIO
+    ) -> None:
+        self.categories, self.boundary, self.ratio = dict(categories), boundary, ratio
         self._index = {category: i for i, category in enumerate(self.categories)}
-        size = len(self.categories) + 1  # the last: truths of categories that are not evaluated
-        self.iou = np.zeros(size)
-        self.tp, self.fp, self.fn = (np.zeros(size, dtype=np.int64) for _ in range(3))
-        self._table = np.zeros(_IDS, dtype=np.int32)
+        self.ious: list[list[float]] = [[] for _ in self.categories]
+        self.fp, self.fn = (np.zeros(len(self.categories), dtype=np.int64) for _ in range(2))
+        self._counter = PairCounter()
+
+    @property
+    def tp(self) -> np.ndarray:
+        """[categories] matched pairs."""
+        return np.array([len(ious) for ious in self.ious], dtype=np.int64)
+
+    @property
+    def iou(self) -> np.ndarray:
+        """[categories] sums of the IoU of matched pairs."""
+        return np.array([math.fsum(ious) for ious in self.ious])
 
     def add(
         self,
@@ -50,10 +66,22 @@ class PanopticQuality:
         predicted_segments: Segments,
         name: object = "",
     ) -> None:
-        """Adds an image: two maps [H, W] of segment ids (0: none), and their segments as in COCO's JSON.
+        """Adds an image; takes and raises what `tally` does."""
+        self.merge(self.tally(truth, truth_segments, predicted, predicted_segments, name))
 
-        A true segment has "id", "category_id", "area" and perhaps "iscrowd"; a predicted one "id" and
-        "category_id". `name` is for messages.
+    def tally(
+        self,
+        truth: np.ndarray,
+        truth_segments: Segments,
+        predicted: np.ndarray,
+        predicted_segments: Segments,
+        name: object = "",
+    ) -> Tally:
+        """What an image adds, for `merge`; JSON keeps it exactly. Nothing is added yet.
+
+        Two maps [H, W] of segment ids (0: none), and their segments as in COCO's JSON: a true one has "id",
+        "category_id", "area" and perhaps "iscrowd"; a predicted one "id" and "category_id". `name` is for
+        messages.
 
         Raises:
             UserError: maps of two sizes; a predicted segment in the map or the list alone, or of an unknown
@@ -63,21 +91,37 @@ class PanopticQuality:
             raise UserError(f"image {name}: prediction is {predicted.shape}, truth is {truth.shape}")
         true = {int(segment["id"]): segment for segment in truth_segments}
         found = {int(segment["id"]): segment for segment in predicted_segments}
-        counts, void = self._count(truth, list(true), predicted, list(found))
-        areas = counts.sum(0)
-        self._check(predicted, found, areas, name)
-        self._match(_Truth(true, self._index), self._kinds(found), counts, void, areas[2:])
+        maps = truth, list(true), predicted, list(found)
+        pairs = self._counter.count(*maps)
+        self._check(predicted, found, pairs, name)
+        known = _Truth(true, self._index)
+        kinds = np.array([self._index[s["category_id"]] for s in found.values()], dtype=np.int64)
+        rows, columns, iou = _candidates(known, kinds, pairs)
+        if self.boundary and len(iou):
+            bands = self._counter.count_bands(*maps, self.ratio)
+            iou = np.minimum(iou, _iou(bands, bands.true, rows, columns))
+        matched = iou > 0.5
+        return self._told(known, kinds, pairs, rows[matched], columns[matched], iou[matched])
+
+    def merge(self, tally: Tally) -> None:
+        """Adds what `tally` gave, of this object or one with the same options."""
+        for category, ious, fp, fn in tally["categories"]:
+            place = self._index[category]
+            self.ious[place] += ious
+            self.fp[place] += fp
+            self.fn[place] += fn
 
     def results(self) -> dict[str, Any]:
         """As panopticapi's `pq_compute`: "All", "Things", "Stuff" with "pq", "sq", "rq" (0..1, means over the
         `n` categories that occur; nan where none does) and "per_class" by category id."""
         done = self.tp + 0.5 * self.fp + 0.5 * self.fn
+        totals, counts = self.iou, self.tp
         per_class, groups = {}, {"All": [], "Things": [], "Stuff": []}
         for category, i in self._index.items():
             if not done[i]:
                 per_class[category] = {"pq": 0.0, "sq": 0.0, "rq": 0.0}
                 continue
-            iou, tp = float(self.iou[i]), int(self.tp[i])
+            iou, tp = float(totals[i]), int(counts[i])
             values = {"pq": iou / done[i], "sq": iou / tp if tp else 0.0, "rq": tp / done[i]}
             per_class[category] = {key: float(value) for key, value in values.items()}
             for group in ("All", "Things" if self.categories[category] else "Stuff"):
@@ -85,78 +129,47 @@ class PanopticQuality:
         means = {group: _mean(values) for group, values in groups.items()}
         return {"All": means.pop("All"), "per_class": per_class, **means}
 
-    def _count(
-        self, truth: np.ndarray, true: list[int], predicted: np.ndarray, found: list[int]
-    ) -> tuple[np.ndarray, int]:
-        """Pixels [2 + true, 2 + found] of each pair of segments, and the row of the pixels without truth.
-
-        Rows and columns 0 are ids that are not listed, 1 is the id 0, the others are the listed segments.
-        """
-        truth, predicted = truth.reshape(-1), predicted.reshape(-1)
-        starts = np.flatnonzero((truth[1:] != truth[:-1]) | (predicted[1:] != predicted[:-1])) + 1
-        starts = np.concatenate([[0], starts])  # of runs of one pair: pixels are not looked at one by one
-        lengths = np.diff(starts, append=truth.size)
-        rows, void = self._places(truth[starts], true)
-        columns, _ = self._places(predicted[starts], found)
-        width = len(found) + 2
-        counts = np.bincount(rows * width + columns, lengths, minlength=(len(true) + 2) * width)
-        return counts.astype(np.int64).reshape(-1, width), void
-
-    def _places(self, ids: np.ndarray, listed: list[int]) -> tuple[np.ndarray, int]:
-        """The place of each of `ids`, and that of the id 0."""
-        known = np.array([0, *listed])
-        if known.max() >= _IDS or known.min() < 0:
-            raise ValueError(f"segment ids are 0 to {_IDS - 1}, not {known.min()} to {known.max()}")
-        self._table[known] = np.arange(1, len(known) + 1, dtype=np.int32)
-        try:
-            return self._table[ids], int(self._table[0])
-        finally:
-            self._table[known] = 0
-
-    def _kinds(self, segments: Mapping[int, Mapping[str, Any]]) -> np.ndarray:
-        return np.array([self._index[s["category_id"]] for s in segments.values()], dtype=np.int64)
-
     def _check(
-        self, predicted: np.ndarray, found: Mapping[int, Mapping], areas: np.ndarray, name: object
+        self, predicted: np.ndarray, found: Mapping[int, Mapping], pairs: Pairs, name: object
     ) -> None:
         for segment in found.values():
             if segment["category_id"] not in self._index:
                 text = f"segment {segment['id']} has the unknown category {segment['category_id']}"
                 raise UserError(f"image {name}: {text}")
-        missing = [number for number, area in zip(found, areas[2:], strict=True) if not area]
+        missing = [number for number, area in zip(found, pairs.found, strict=True) if not area]
         if missing:
             raise UserError(f"image {name}: segments {missing[:5]} are in the JSON but not in the PNG")
-        if areas[0]:
+        if pairs.unlisted:
             unlisted = np.setdiff1d(predicted, [0, *found])
             wrong = unlisted[:5].tolist()
             raise UserError(f"image {name}: segments {wrong} are in the PNG but not in the JSON")
 
-    def _match(
-        self, true: _Truth, kinds: np.ndarray, counts: np.ndarray, void: int, areas: np.ndarray
-    ) -> None:
-        on_void, shared = counts[void, 2:], counts[2:, 2:]
-        alike = (true.kinds[:, None] == kinds) & (shared > 0) & ~true.crowd[:, None]
-        rows, columns = alike.nonzero()
-        common = shared[rows, columns]
-        iou = common / (areas[columns] + true.areas[rows] - common - on_void[columns])
-        rows, columns, iou = rows[iou > 0.5], columns[iou > 0.5], iou[iou > 0.5]
-        np.add.at(self.iou, true.kinds[rows], iou)
-        np.add.at(self.tp, true.kinds[rows], 1)
-        missed = ~true.crowd
+    def _told(
+        self,
+        true: _Truth,
+        kinds: np.ndarray,
+        pairs: Pairs,
+        rows: np.ndarray,
+        columns: np.ndarray,
+        iou: np.ndarray,
+    ) -> Tally:
+        """The tally of an image whose true segments `rows` match the predicted ones `columns`."""
+        missed = ~true.crowd & (true.kinds < len(self.categories))
         missed[rows] = False
-        np.add.at(self.fn, true.kinds[missed], 1)
-        forgiven = on_void.copy()
-        crowds = {kind: row for row, kind in enumerate(true.kinds) if true.crowd[row]}
-        for column, kind in enumerate(kinds):
-            if kind in crowds:  # of several crowds of one category the last counts, as in panopticapi
-                forgiven[column] += shared[crowds[kind], column]
-        wrong = forgiven / areas <= 0.5
+        wrong = _forgiven(true, kinds, pairs) / pairs.found <= 0.5
         wrong[columns] = False
-        np.add.at(self.fp, kinds[wrong], 1)
+        told: dict[int, tuple[list[float], int, int]] = {}
+        for kind in sorted({*true.kinds[missed].tolist(), *kinds.tolist()}):
+            ious = iou[kinds[columns] == kind].tolist()
+            counts = int((kinds[wrong] == kind).sum()), int((true.kinds[missed] == kind).sum())
+            told[kind] = (ious, *counts)
+        categories = list(self.categories)
+        return {"categories": [[categories[kind], *parts] for kind, parts in told.items()]}
 
 
 class _Truth:
-    """Categories [N] (places), areas [N] (of the JSON) and crowds [N] of the true segments."""
+    """Categories [N] (places; for one that is not evaluated their number), areas [N] (of the JSON) and crowds
+    [N] of the true segments."""
 
     def __init__(self, segments: Mapping[int, Mapping[str, Any]], index: Mapping[int, int]) -> None:
         listed = segments.values()
@@ -165,57 +178,29 @@ class _Truth:
         self.crowd = np.array([bool(s.get("iscrowd", 0)) for s in listed], dtype=bool)
 
 
-def pq_compute(
-    gt_json: str | Path,
-    pred_json: str | Path,
-    gt_folder: str | Path | None = None,
-    pred_folder: str | Path | None = None,
-) -> dict[str, Any]:
-    """The panoptic quality of predictions in COCO's format; takes and returns what panopticapi's does.
-
-    A folder is by default its JSON's path without ".json"; the PNG in it hold ids as R + 256 G + 256^2 B. See
-    `PanopticQuality.results` for what it returns (fractions of 1).
-
-    Raises:
-        UserError: a file that cannot be read, an image without a prediction, and as `PanopticQuality.add`.
-    """
-    truth, predictions = _read_json(gt_json), _read_json(pred_json)
-    folders = [
-        Path(folder) if folder is not None else Path(str(file).removesuffix(".json"))
-        for folder, file in ((gt_folder, gt_json), (pred_folder, pred_json))
-    ]
-    quality = PanopticQuality({c["id"]: bool(c["isthing"]) for c in truth["categories"]})
-    by_image = {annotation["image_id"]: annotation for annotation in predictions["annotations"]}
-    pairs = []
-    for annotation in truth["annotations"]:
-        if annotation["image_id"] not in by_image:
-            raise UserError(f"{pred_json}: no prediction for image {annotation['image_id']}")
-        pairs.append((annotation, by_image[annotation["image_id"]]))
-    files = [folder / a["file_name"] for pair in pairs for folder, a in zip(folders, pair, strict=True)]
-    maps = _read_ahead(files)
-    for true, found in pairs:
-        segments = true["segments_info"], found["segments_info"]
-        quality.add(next(maps), segments[0], next(maps), segments[1], true["image_id"])
-    return quality.results()
+def _candidates(true: _Truth, kinds: np.ndarray, pairs: Pairs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The pairs (true, found) of one category that share more than half of their union, and their IoU."""
+    alike = (true.kinds[:, None] == kinds) & (pairs.shared > 0) & ~true.crowd[:, None]
+    rows, columns = alike.nonzero()
+    iou = _iou(pairs, true.areas, rows, columns)
+    matched = iou > 0.5
+    return rows[matched], columns[matched], iou[matched]
 
 
-def _read_ahead(files: Sequence[Path]) -> Iterator[np.ndarray]:
-    """The maps in the files, in order; threads read a few of them in advance."""
-    with ThreadPoolExecutor(2) as pool:
-        waiting = iter(files)
-        reading = [pool.submit(read_panoptic, file) for file in islice(waiting, _AHEAD)]
-        while reading:
-            yield reading.pop(0).result()
-            reading += [pool.submit(read_panoptic, file) for file in islice(waiting, 1)]
+def _iou(pairs: Pairs, areas: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """IoU of pairs; the true segments have these areas [true]."""
+    common = pairs.shared[rows, columns]
+    return common / (pairs.found[columns] + areas[rows] - common - pairs.on_void[columns])
 
 
-def _read_json(path: str | Path) -> dict[str, Any]:
-    try:
-        return json.loads(Path(path).read_text())
-    except FileNotFoundError:
-        raise UserError(f"no file {path}") from None
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON: {error}") from error
+def _forgiven(true: _Truth, kinds: np.ndarray, pairs: Pairs) -> np.ndarray:
+    """[found], pixels of predicted segments on no true segment or on a crowd of their category."""
+    forgiven = pairs.on_void.copy()
+    crowds = {kind: row for row, kind in enumerate(true.kinds) if true.crowd[row]}
+    for column, kind in enumerate(kinds):
+        if kind in crowds:  # of several crowds of one category the last counts, as in panopticapi
+            forgiven[column] += pairs.shared[crowds[kind], column]
+    return forgiven
 
 
 def _mean(values: list[dict[str, float]]) -> dict[str, float | int]:

@@ -1,11 +1,13 @@
 // Multi-scale deformable attention on the CPU (Deformable DETR, Zhu et al., 2021, equation 3), forward and
-// backward, against the stable ABI of LibTorch 2.10: one file to compile, no Python, no pybind, no ATen.
+// backward, and the pixels of PNG files, against the stable ABI of LibTorch 2.10: one file to compile, no Python,
+// no pybind, no ATen.
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 
 #include "backward.h"
 #include "forward.h"
+#include "png.h"
 #include "points.h"
 
 namespace {
@@ -164,10 +166,25 @@ std::tuple<Tensor, Tensor, Tensor> backward(const Tensor& grad, const Tensor& va
           converted(gw, weights.scalar_type())};
 }
 
+// Bytes of a PNG file's pixels to ids [height, width].
+Tensor png_segment_ids(const Tensor& deflated, int64_t height, int64_t width) {
+  constexpr int64_t limit = int64_t{1} << 28;  // pixels, so that no size overflows
+  STD_TORCH_CHECK(deflated.scalar_type() == ScalarType::Byte && deflated.dim() == 1 && height > 0 &&
+                      width > 0 && height <= limit / width,
+                  "png_segment_ids: expected bytes [N] and the size of a picture");
+  const Tensor bytes = torch::stable::contiguous(deflated);
+  Tensor ids = torch::stable::new_empty(bytes, {height, width}, ScalarType::Int);
+  STD_TORCH_CHECK(
+      png::segment_ids(in<uint8_t>(bytes), bytes.size(0), height, width, out<int32_t>(ids)),
+      "png_segment_ids: the bytes are not the pixels of such a picture");
+  return ids;
+}
+
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(maskbench, CPU, m) {
   m.impl("ms_deform_attn", TORCH_BOX(&forward));
   m.impl("ms_deform_attn_points", TORCH_BOX(&points));
   m.impl("ms_deform_attn_backward", TORCH_BOX(&backward));
+  m.impl("png_segment_ids", TORCH_BOX(&png_segment_ids));
 }

@@ -1,3 +1,4 @@
+import json
 import math
 
 import numpy as np
@@ -6,6 +7,7 @@ import torch
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 
 from bench.evaluate import mean_iou
+from bench.evaluate.miou import ConfusionMatrix
 
 
 def test_worked_example():
@@ -89,3 +91,30 @@ def test_bad_maps_are_named(prediction, label, message):
 def test_no_pairs():
     with pytest.raises(ValueError, match="no .* pairs"):
         mean_iou([], 3)
+
+
+def test_score_of_the_challenge_and_frequency_weighted_iou():
+    matrix = ConfusionMatrix(3)
+    matrix.add(np.array([[0, 0, 1, 1]]), np.array([[0, 0, 0, 1]]))
+    scores = matrix.scores()
+    assert scores["per_class"][:2] == [pytest.approx(200 / 3), 50.0]
+    assert scores["score"] == pytest.approx(((200 / 3 + 50) / 2 + 75) / 2)
+    assert scores["frequency_weighted_iou"] == pytest.approx(0.75 * 200 / 3 + 0.25 * 50)
+    assert set(mean_iou([(np.zeros((1, 1), int), np.zeros((1, 1), int))], 2)) == {
+        "mIoU", "pixel_accuracy", "class_accuracy", "per_class",
+    }  # fmt: skip
+
+
+def test_tallies_in_any_order():
+    rng, whole, merged = np.random.default_rng(0), ConfusionMatrix(5), ConfusionMatrix(5)
+    tallies = []
+    for _ in range(6):
+        maps = rng.integers(0, 5, (2, 9, 11))
+        maps[rng.random(maps.shape) < 0.1] = 255
+        whole.add(*maps)
+        tallies.append(json.dumps(merged.tally(*maps)))
+    assert merged.counts.sum() == 0
+    for tally in reversed(tallies):
+        merged.merge(json.loads(tally))
+    assert (whole.counts == merged.counts).all() and merged.counts.sum() > 400
+    assert merged.scores() == whole.scores()
