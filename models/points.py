@@ -7,7 +7,7 @@ outermost centres the map is continued by zeros.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,48 @@ Sampler = Callable[[int, int, torch.device], Tensor]
 def uniform_points(masks: int, points: int, device: torch.device) -> Tensor:
     """Independent uniform points [masks, points, 2], drawn from the device's global generator in one call."""
     return torch.rand(masks, points, 2, device=device)
+
+
+class ImagePoints:
+    """Uniform points that are each image's own: those of an image depend on its seed and on what was drawn
+    for it before, not on the rest of the batch, which may thus be computed in any parts and places.
+
+    It is called as any sampler where no image is named, and then draws from the device's global generator.
+    """
+
+    def __init__(self) -> None:
+        self._seeds: Sequence[int] = ()
+        self._generators: dict[tuple[int, torch.device], torch.Generator] = {}
+
+    def start(self, seeds: Sequence[int]) -> None:
+        """Begins a batch, image i of which draws from a generator seeded with `seeds[i]`."""
+        self._seeds = seeds
+        self._generators.clear()
+
+    def __call__(self, masks: int, points: int, device: torch.device) -> Tensor:
+        return uniform_points(masks, points, device)
+
+    def of(self, masks: Mapping[int, int]) -> Sampler:
+        """The sampler of masks that are `masks[i]` of image i, image after image."""
+
+        def draw(count: int, points: int, device: torch.device) -> Tensor:
+            made = torch.empty(count, points, 2, device=device)
+            for image, part in zip(masks, made.split(list(masks.values())), strict=True):
+                part.uniform_(generator=self._generator(image, made.device))
+            return made
+
+        return draw
+
+    def _generator(self, image: int, device: torch.device) -> torch.Generator:
+        key = image, device
+        if key not in self._generators:
+            self._generators[key] = torch.Generator(device).manual_seed(self._seeds[image])
+        return self._generators[key]
+
+
+def of_images(sampler: Sampler, masks: Mapping[int, int]) -> Sampler:
+    """`sampler` for masks that are `masks[i]` of image i, image after image; most samplers do not care."""
+    return sampler.of(masks) if isinstance(sampler, ImagePoints) else sampler
 
 
 def sample_points(maps: Tensor, points: Tensor) -> Tensor:

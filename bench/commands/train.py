@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,13 @@ from bench import options
 from bench.errors import UserError
 
 if TYPE_CHECKING:
+    import torch
+
     from bench.data.base import DatasetInfo, SegmentationDataset
     from bench.options import ModelChoice
     from bench.train import TrainSpec
+    from bench.train.distributed import World
+    from bench.train.signals import Signals
     from models.inference import Task
     from models.spec import Spec
 
@@ -25,7 +30,7 @@ def register(subparsers) -> None:  # noqa: ANN001
     """Adds the command."""
     parser = subparsers.add_parser("train", help="train a model or the rows of a table")
     options.add_model_options(parser, rows=True)
-    options.add_data_options(parser, "train")
+    options.add_data_options(parser, "train", required=False)
     options.add_task_option(parser, "what the model learns to do")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="run folder (default: runs/MODEL-DATASET-SEED)"
@@ -40,13 +45,25 @@ def register(subparsers) -> None:  # noqa: ANN001
         "--weights", type=Path, metavar="FILE", help="a released checkpoint, or a run's, to start from"
     )
     parser.add_argument(
-        "--backbone-weights", type=Path, metavar="FILE", help="ImageNet weights in timm's layout"
+        "--backbone-weights", type=Path, metavar="FILE",
+        help=f"ImageNet weights, of timm or the backbone's authors; {options.RELEASED}: downloaded",
+    )  # fmt: skip
+    parser.add_argument(
+        "--accept-licence", action="store_true", help=f"of what is downloaded, with {options.RELEASED}"
     )
     parser.add_argument("--mini", action="store_true", help="at the size of the mini replications, for a CPU")
     parser.add_argument(
         "--overfit", type=int, metavar="N",
         help="train and evaluate on the first N images, without augmentation and dropout",
     )
+    parser.add_argument(
+        "--dry-run", action="store_true",
+        help="say what the training would be, with its memory and hours, without data",
+    )  # fmt: skip
+    parser.add_argument(
+        "--processes", type=options.positive, default=1, metavar="N",
+        help="with --dry-run: as many devices, as by torchrun; default: %(default)s",
+    )  # fmt: skip
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="continue the run in the folder (the default)")
     again.add_argument("--fresh", action="store_true", help="delete the run in the folder and start over")
@@ -59,41 +76,76 @@ def register(subparsers) -> None:  # noqa: ANN001
 
 
 def run(args: argparse.Namespace) -> int:
-    """Trains each chosen model and prints its scores."""
+    """Trains each chosen model and prints its scores, or with --dry-run what that would be."""
+    from bench.train.distributed import local_device, processes
+    from bench.train.signals import Signals, Stopped
+
     if args.overfit is not None and args.overfit < 1:
         raise UserError(f"--overfit {args.overfit}: at least one image is needed")
     choices = options.chosen_models(args, args.dataset)
-    training, evaluation = _data(args)
-    for choice in choices:
-        out = args.out or Path("runs") / f"{choice.label}-{args.dataset}-{args.seed}"
-        if args.out and len(choices) > 1:
-            out = args.out / choice.label
-        _train(args, choice, training, evaluation, out)
+    device = options.chosen_device(local_device(args.device))
+    if args.dry_run:
+        return _dry_run(args, choices, device)
+    stop = Signals()
+    with stop.caught(), processes(device) as world:
+        try:
+            for choice in choices:
+                name = args.dataset or choice.dataset
+                out = args.out or Path("runs") / f"{choice.label}-{name}-{args.seed}"
+                if args.out and len(choices) > 1:
+                    out = args.out / choice.label
+                _train(_with_dataset(args, name), choice, out, device, world, stop)
+        except Stopped as stopped:
+            if world.first:
+                print(f"{stopped}; the same command goes on", file=sys.stderr)
+            return stopped.status
     return 0
 
 
-def _data(args: argparse.Namespace) -> tuple[SegmentationDataset, SegmentationDataset]:
+def _dry_run(args: argparse.Namespace, choices: list[ModelChoice], device: torch.device) -> int:
+    """Prints the plan of each chosen training; needs no data."""
+    from bench.data.registry import registered
+    from bench.tasks import task_info, things_first
+    from bench.train.plan import Plan
+
+    for choice in choices:
+        task, name = args.task or choice.task, args.dataset or choice.dataset
+        chosen = _with_dataset(args, name)
+        info = task_info(registered(name).classes(), task, things_first(choice.spec))
+        model = _model_spec(chosen, choice, task, info, _silent)
+        spec = _train_spec(chosen, model, task)
+        plan = Plan(
+            label=choice.label, preset=choice.preset or choice.label, dataset=name, model=model, run=spec,
+            processes=args.processes,
+        )  # fmt: skip
+        for line in plan.lines(device):
+            print(line, flush=True)
+    return 0
+
+
+def _with_dataset(args: argparse.Namespace, name: str) -> argparse.Namespace:
+    return argparse.Namespace(**{**vars(args), "dataset": name})
+
+
+def _data(args: argparse.Namespace, task: Task) -> tuple[SegmentationDataset, SegmentationDataset]:
     """What is trained on and what is evaluated on."""
     from bench.evaluate.subset import Subset
 
-    training = options.open_data(args)
+    training = options.open_data(args, task=task)
     if args.overfit:
         first = Subset(training, args.overfit)
         return first, first
-    if training.skipped:
-        print(options.skipped_line(training.skipped))
-    return training, options.open_data(args, _EVALUATION_SPLIT)
+    return training, options.open_data(args, _EVALUATION_SPLIT, task=task)
 
 
 def _train(
     args: argparse.Namespace,
     choice: ModelChoice,
-    training: SegmentationDataset,
-    evaluation: SegmentationDataset,
     out: Path,
+    device: torch.device,
+    world: World,
+    stop: Signals,
 ) -> None:
-    import torch
-
     from bench.evaluate import evaluate
     from bench.evaluate.predict import require_task
     from bench.tasks import TaskView, require_labels, things_first
@@ -101,37 +153,50 @@ def _train(
     from bench.train.recipes import test_recipe
 
     task = args.task or choice.task
+    training, evaluation = _data(args, task)
     views = [TaskView(data, task, things_first(choice.spec)) for data in (training, evaluation)]
     require_labels(views[0], task)
-    model = _model_spec(args, choice, task, views[0].info)
+    say = print if world.first else _silent
+    if training.skipped:
+        say(options.skipped_line(training.skipped))
+    model = _model_spec(args, choice, task, views[0].info, say)
+    if weights := world.decide(lambda: _backbone_weights(args, choice)):
+        model = model.override({"backbone.weights": weights})
     spec = _train_spec(args, model, task)
-    device = options.chosen_device(args.device)
-    test = test_recipe(args.dataset, model)
+    test = test_recipe(args.dataset, model, task)
     require_task(model.inference.build(), task, test)
-    print(f"{choice.label} on {args.dataset}, {spec.steps} steps of {spec.batch} images, seed {spec.seed}")
-    print(f"task: {task}; run folder: {out}; test images: {len(evaluation)} of {evaluation.split!r}")
+    steps = f"{spec.steps} steps of {spec.batch} images, seed {spec.seed}"
+    say(f"{choice.label} on {args.dataset}, {steps}" + f", {world.size} processes" * (world.size > 1))
+    say(f"task: {task}; run folder: {out}; test images: {len(evaluation)} of {evaluation.split!r}")
 
     def initialise(network: torch.nn.Module) -> None:
         if args.weights:
-            print(options.load_weights(network, args.weights))
+            say(options.load_weights(network, args.weights))
         elif model.backbone.weights:
-            print(f"weights: random, but for the backbone's from {model.backbone.weights}")
+            say(f"weights: random, but for the backbone's from {model.backbone.weights}")
         else:
-            print("weights: random (no --weights, no --backbone-weights)")
+            say("weights: random (no --weights, no --backbone-weights)")
 
     def score(network: torch.nn.Module) -> dict:
-        scores = evaluate(network, views[1], task, test)
+        with stop.at_once():
+            scores = evaluate(network, views[1], task, test)
         return {name: None if s != s else s for name, s in scores.items() if name != "per_class"}
 
     result = train(
         model, spec, views[0], out, resume=not args.fresh, device=device,
         workers=(4 if device.type == "cuda" else 0) if args.workers is None else args.workers,
-        hooks=Hooks(initialise=initialise, evaluate=score), progress=sys.stderr.isatty(),
+        hooks=Hooks(initialise=initialise, evaluate=score, stop=stop), world=world,
+        progress=sys.stderr.isatty(),
     )  # fmt: skip
-    print(
-        f"{_words(result.metrics[-1]['evaluation'], task)} on {evaluation.split!r} after {spec.steps} steps, "
-        f"{result.seconds:.0f} s; weights in {out / 'checkpoint.pt'}"
-    )
+    if world.first:
+        print(
+            f"{_words(result.metrics[-1]['evaluation'], task)} on {evaluation.split!r} after {spec.steps} "
+            f"steps, {result.seconds:.0f} s; weights in {out / 'checkpoint.pt'}"
+        )
+
+
+def _silent(*_: object) -> None:
+    """What all processes but the first one say."""
 
 
 def _words(scores: dict, task: Task) -> str:
@@ -142,7 +207,13 @@ def _words(scores: dict, task: Task) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {value:.2f}" for name, value in known.items())
 
 
-def _model_spec(args: argparse.Namespace, choice: ModelChoice, task: Task, info: DatasetInfo) -> Spec:
+def _model_spec(
+    args: argparse.Namespace,
+    choice: ModelChoice,
+    task: Task,
+    info: DatasetInfo,
+    say: Callable[[str], None],
+) -> Spec:
     from bench.mini.shrink import shrink
     from bench.tasks import fit_classes
     from bench.train.recipes import without_dropout
@@ -151,7 +222,7 @@ def _model_spec(args: argparse.Namespace, choice: ModelChoice, task: Task, info:
     if "num_classes" not in changes:
         spec = fit_classes(spec, info)
     if spec.num_classes != choice.spec.num_classes:
-        print(f"classes: {info.num_classes}, as {args.dataset} has (the preset: {choice.spec.num_classes})")
+        say(f"classes: {info.num_classes}, as {args.dataset} has (the preset: {choice.spec.num_classes})")
     if spec.num_classes < info.num_classes:
         classes = f"{args.dataset} has {info.num_classes} classes"
         raise UserError(f"num_classes = {spec.num_classes}, but {classes}")
@@ -159,7 +230,18 @@ def _model_spec(args: argparse.Namespace, choice: ModelChoice, task: Task, info:
         spec = shrink(spec, task).override(changes)
     if args.overfit:
         spec = without_dropout(spec).override(changes)
-    return spec.override({"backbone.weights": str(args.backbone_weights)}) if args.backbone_weights else spec
+    return spec
+
+
+def _backbone_weights(args: argparse.Namespace, choice: ModelChoice) -> str | None:
+    """The file that --backbone-weights names; the published one is fetched."""
+    if args.backbone_weights != Path(options.RELEASED):
+        return args.backbone_weights and str(args.backbone_weights)
+    from bench.getting.report import Bar
+    from bench.getting.weights import fetch_backbone
+
+    with Bar() as report:
+        return str(fetch_backbone(choice.preset, args.accept_licence, report=report))
 
 
 def _train_spec(args: argparse.Namespace, model: Spec, task: Task) -> TrainSpec:

@@ -6,11 +6,9 @@ Read with `weights_only=True`: nothing in a checkpoint is ever executed.
 
 import io
 import pickle
-import random
 import zipfile
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -24,8 +22,8 @@ _UNREADABLE = (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.Unp
 def save_checkpoint(
     path: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
 ) -> None:
-    """Writes model, optimizer, loss scale and the state of every random generator after `step` completed
-    steps.
+    """Writes model, optimizer and loss scale after `step` completed steps; there is no state of a random
+    generator to keep, since every step seeds its own.
 
     Raises OSError (with errno ENOSPC for a full disk); `path` is then what it was before.
     """
@@ -35,7 +33,6 @@ def save_checkpoint(
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
         "scaler": scaler.state_dict(),
-        "random": random_state(),
     }
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         sink = _Sink(file)
@@ -58,7 +55,6 @@ def load_checkpoint(
     except (RuntimeError, ValueError) as error:
         raise UserError(f"{path} does not fit this model: {_reason(error)}") from error
     scaler.load_state_dict(state["scaler"])
-    set_random_state(state["random"])
     return state["step"]
 
 
@@ -104,36 +100,6 @@ def _reason(error: Exception) -> str:
     """The first line of torch's message that names a key."""
     lines = str(error).splitlines()
     return lines[min(1, len(lines) - 1)].strip()
-
-
-def random_state() -> dict:
-    """The states of the generators of Python, numpy and torch (CPU and every CUDA device), as plain
-    values."""
-    version, words, gauss = random.getstate()
-    name, keys, position, has_gauss, cached = np.random.get_state()
-    return {
-        "python": [version, list(words), gauss],
-        "numpy": [
-            name,
-            torch.from_numpy(keys.astype(np.int64)),
-            int(position),
-            int(has_gauss),
-            float(cached),
-        ],
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-    }
-
-
-def set_random_state(state: dict) -> None:
-    """Puts the generators back to where `random_state` found them."""
-    version, words, gauss = state["python"]
-    random.setstate((version, tuple(words), gauss))
-    name, keys, *rest = state["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
-    torch.set_rng_state(state["torch"])
-    if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
 
 
 class _Sink(io.RawIOBase):

@@ -1,14 +1,19 @@
 """The papers' training recipes by system and data set, ours where they have none; how test images are shown.
 
-A recipe is an optimizer setting of the system with the schedule and the crops of the data set. COCO's are
-complete but for the augmentation: large-scale jittering (Mask2Former) and crops before resizing (DETR and its
-line) are not among the transforms here, and the nearest scheme stands in for them.
+A recipe is an optimizer setting of the system with the schedule and the augmentation of the data set.
 """
 
 from collections.abc import Callable
 from typing import Any
 
-from bench.data.transforms import AugmentSpec, ade20k_augment, cityscapes_augment, scaled_augment
+from bench.data.transforms import (
+    AugmentSpec,
+    LargeScaleJitterSpec,
+    ResizeOrCropSpec,
+    ade20k_augment,
+    cityscapes_augment,
+    scaled_augment,
+)
 from bench.errors import UserError, nearest
 from bench.evaluate.predict import TestSpec
 from bench.train.schedule import PolySchedule, StepSchedule
@@ -19,22 +24,23 @@ from models.spec import Spec, paths
 
 COCO_IMAGES, ADE20K_IMAGES = 118_287, 20_210
 _SAMPLING = ("backbone", "sampling_offsets", "reference")
-_DETR_AUGMENT = AugmentSpec(short_sides=tuple(range(480, 801, 32)), long_max=1333, flip=0.5)
 
 
 def train_recipe(dataset: str, model: Spec, task: Task = "semantic") -> TrainSpec:
     """How `model` is trained on `dataset` for `task`: as released or printed, or what we do where it is not.
 
     Mask2Former and FASeg (released configs): AdamW, 1e-4, backbone x 0.1, weight decay 0.05, clip 0.01;
-    ADE20K 160,000 steps of 16, Cityscapes 90,000, Mapillary 300,000, poly 0.9; COCO 368,750, steps x 0.1.
+    ADE20K 160,000 steps of 16, Cityscapes 90,000, Mapillary 300,000, poly 0.9; COCO 368,750, steps x 0.1,
+    large-scale jittering.
     MaskFormer (released configs): weight decay 1e-4; Swin 6e-5, 0.01, warm-up of 1,500 steps, no lower rate.
-    Its COCO: 1e-4 and 1e-4 for both, 554,400 steps of 64, x 0.1 after 2/3.
+    Its COCO: 1e-4 and 1e-4 for both, 554,400 steps of 64, x 0.1 after 2/3, augmented as DETR. ADE20K
+    panoptic: 720,000 steps. COCO-Stuff, PASCAL-Context and Mapillary (re-runs of other papers): as theirs.
     PFT (section IV-A, table X): as MaskFormer but a linear schedule, backbone x 0.1 (ResNet), 1 (Swin-T, -S),
     0.2 (Swin-B, -L); warm-up and clipping are not printed, MaskFormer's are taken.
     Panoptic SegFormer (released): 1.4e-4, decay 1e-4 of all, x 0.1 for backbone, sampling offsets and
     reference points, clip 0.1, batch 8; COCO 24 epochs, x 0.1 after 18; ADE20K 100 and 80 (appendix B.1).
     DETR (section 4): 1e-4, backbone x 0.1, decay 1e-4 of all, clip 0.1, batch 64; 300 epochs, x 0.1 after
-    200.
+    200; images resized, or cropped and resized, which Deformable DETR and Panoptic SegFormer take over.
     Deformable DETR (section 5): 2e-4, as Panoptic SegFormer's groups, batch 32, 50 epochs, x 0.1 after 40.
 
     CamVid (ours): 8,000 steps, crop 352 x 480, for backbones with ImageNet weights. embedded (ours): 2,000
@@ -69,10 +75,10 @@ def without_dropout(model: Spec) -> Spec:
     return model.override({path: 0.0 for path in paths(model) if path.split(".")[-1] == "dropout"})
 
 
-def test_recipe(dataset: str, model: Spec) -> TestSpec:
-    """The sizes at which `model` is tested on `dataset` (released configs; PFT: its crop); the image's own on
-    CamVid and embedded."""
-    size = _ade20k_size(model)
+def test_recipe(dataset: str, model: Spec, task: Task = "semantic") -> TestSpec:
+    """The sizes at which a `model` for `task` is tested on `dataset` (released configs; PFT: its crop); the
+    image's own on CamVid and embedded."""
+    size = _ade20k_size(model, task)
     recipes = {
         "ade20k": TestSpec(short=size, longest=4 * size),
         "cityscapes": TestSpec(short=1024, longest=2048),
@@ -101,17 +107,24 @@ _OURS = {
 }  # fmt: skip
 
 
+_MORE: dict[str, Settings] = {
+    "coco_stuff10k": {"steps": 60_000, "batch": 32, "augment": scaled_augment(640, (640, 640))},
+    "pascal_context": {"steps": 40_000, "augment": scaled_augment(480, (480, 480))},
+    "mapillary": {"steps": 300_000, "augment": scaled_augment(2048, (1024, 1024))},
+}
+"""Length and crops that the systems share on a data set."""
+
+
 def _mask2former(model: Spec, task: Task) -> dict[str, Settings]:
-    crop = _ade20k_size(model) if task == "semantic" else 640
     milestones = (327_778 / 368_750, 355_092 / 368_750)
     return {
-        "ade20k": {"augment": ade20k_augment(crop)},
+        "ade20k": {"augment": ade20k_augment(_ade20k_size(model, task))},
         "cityscapes": {"steps": 90_000, "augment": cityscapes_augment()},
-        "mapillary": {"steps": 300_000, "augment": scaled_augment(2048, (1024, 1024))},
+        "mapillary": _MORE["mapillary"],
         "coco": {
             "steps": 737_500 if _swin(model) == "large" else 368_750,
             "schedule": StepSchedule(milestones=milestones),
-            "augment": scaled_augment(1024, (1024, 1024), jitter=False, low=1),
+            "augment": LargeScaleJitterSpec(),
         },
     }
 
@@ -123,15 +136,20 @@ def _maskformer(model: Spec, task: Task) -> dict[str, Settings]:
     common = {**rates, "schedule": PolySchedule(**warmup)}
     drop = StepSchedule(milestones=(369_600 / 554_400,), warmup=10, warmup_factor=1.0)
     return {
-        "ade20k": {**common, "augment": ade20k_augment(_ade20k_size(model))},
+        "ade20k": {
+            **common,
+            "steps": 160_000 if task == "semantic" else 720_000,
+            "augment": ade20k_augment(_ade20k_size(model, task)),
+        },
         "cityscapes": {**common, "steps": 90_000, "augment": cityscapes_augment()},
+        **{name: {**common, **settings} for name, settings in _MORE.items()},
         "coco": {
             "weight_decay": 1e-4,
             "backbone_lr_factor": 1.0 if swin else 0.1,
             "steps": 554_400,
             "batch": 64,
             "schedule": drop,
-            "augment": _DETR_AUGMENT,
+            "augment": ResizeOrCropSpec(),
         },
     }
 
@@ -145,11 +163,9 @@ def _pft(model: Spec, task: Task) -> dict[str, Settings]:
         common["backbone_lr_factor"] = 0.2
     return {
         "ade20k": common,
-        "coco_stuff10k": {
-            **common, "steps": 60_000, "batch": 32, "augment": scaled_augment(640, (640, 640))
-        },
-        "pascal_context": {**common, "steps": 40_000, "augment": scaled_augment(480, (480, 480))},
-    }  # fmt: skip
+        "coco_stuff10k": {**common, **_MORE["coco_stuff10k"]},
+        "pascal_context": {**common, **_MORE["pascal_context"]},
+    }
 
 
 def _panoptic_segformer(model: Spec, task: Task) -> dict[str, Settings]:
@@ -157,13 +173,14 @@ def _panoptic_segformer(model: Spec, task: Task) -> dict[str, Settings]:
     common |= {"clip": 0.1}
     ade20k = AugmentSpec(short_sides=tuple(range(512, 2049, 128)), flip=0.5)
     return {
-        "coco": {**common, **_epochs(24, 18, COCO_IMAGES, 8), "augment": _DETR_AUGMENT},
+        "coco": {**common, **_epochs(24, 18, COCO_IMAGES, 8), "augment": ResizeOrCropSpec()},
         "ade20k": {**common, **_epochs(100, 80, ADE20K_IMAGES, 8), "augment": ade20k},
     }
 
 
 def _detr(model: Spec, task: Task) -> dict[str, Settings]:
-    common = {"batch": 64, "weight_decay": 1e-4, "decay_all": True, "clip": 0.1, "augment": _DETR_AUGMENT}
+    common = {"batch": 64, "weight_decay": 1e-4, "decay_all": True, "clip": 0.1}
+    common |= {"augment": ResizeOrCropSpec()}
     return {"coco": {**common, **_epochs(300, 200, COCO_IMAGES, 64)}}
 
 
@@ -193,9 +210,9 @@ def _swin(model: Spec) -> str | None:
     return backbone.variant if isinstance(backbone, SwinSpec) else None
 
 
-def _ade20k_size(model: Spec) -> int:
-    """Pixels of the short side: 640 for the large Swins, else 512."""
-    return 640 if _swin(model) in ("base", "large") else 512
+def _ade20k_size(model: Spec, task: Task) -> int:
+    """Pixels of the short side: 640 for the large Swins, and where objects are told apart, else 512."""
+    return 640 if task != "semantic" or _swin(model) in ("base", "large") else 512
 
 
 def _known(dataset: str, recipes: Any) -> str:

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from bench.data.transforms import AugmentSpec, ade20k_augment
+from bench.data.transforms import AugmentationSpec, ade20k_augment
 from bench.train.schedule import PolySchedule, ScheduleSpec
 from models.inference import Task
 from models.spec import Spec, SpecError
@@ -18,9 +18,11 @@ class TrainSpec(Spec):
         task: what the targets are: a mask for each class, each object and stuff class, or each object.
         steps: optimizer steps; 160,000 on ADE20K, 90,000 on Cityscapes.
         batch: images in a step.
-        accumulate: parts that a batch is computed in, for devices with little memory; must divide `batch`.
-            What a criterion divides by its `normaliser` stays as with the whole batch; other losses and batch
-            norms are averaged over the parts.
+        accumulate: parts that each process computes its share of a batch in, for devices with little memory.
+            The result is that of the whole batch, but for dropout and for the statistics of batch norms that
+            train.
+        checkpointing: compute what is inside the model's layers again for the gradient instead of keeping it:
+            less memory, the time of a forward more, the same result.
         lr: base learning rate; 1e-4 for fine-tuning, up to 2e-3 for small models from random weights.
         backbone_lr_factor: times `lr` for the modules named in `slow`; 0.1 for pretrained ones, 1 from random
             weights.
@@ -30,7 +32,7 @@ class TrainSpec(Spec):
         clip: largest L2 norm of the gradient of the whole model; None for no clipping.
         amp: "auto" is bfloat16 (or float16 where the device lacks it) on CUDA and "off" elsewhere.
         augment: what happens to a training image.
-        seed: of the initial weights, the order of the data, augmentation and the sampled points.
+        seed: of the initial weights, the order of the data, augmentation, dropout and the sampled points.
         checkpoint_every: steps; a killed run repeats at most so many.
         eval_every: steps between evaluations where an evaluation dataset is given; 0 for none but the last.
     """
@@ -48,7 +50,8 @@ class TrainSpec(Spec):
     clip: float | None = 0.01
     schedule: ScheduleSpec = field(default_factory=PolySchedule)
     amp: Literal["auto", "off", "bf16", "fp16"] = "auto"
-    augment: AugmentSpec = field(default_factory=ade20k_augment)
+    checkpointing: bool = False
+    augment: AugmentationSpec = field(default_factory=ade20k_augment)
     seed: int = 0
     checkpoint_every: int = 1000
     eval_every: int = 0

@@ -36,13 +36,26 @@ def matched_labels(
     return labels.view(len(targets), queries)
 
 
+def class_weights(
+    targets: Sequence[MaskTarget], queries: int, no_object: float, device: torch.device | str
+) -> float:
+    """The weights of all queries of a batch in `softmax_class_loss`, 1 for each that is matched, added up and
+    averaged over the processes of the default group."""
+    matched = sum(min(len(target.labels), queries) for target in targets)
+    return _over_processes(matched + no_object * (len(targets) * queries - matched), device)
+
+
 def mean_count(count: float, device: torch.device | str) -> float:
     """A process's count, averaged over the processes of the default group, at least 1."""
+    return max(_over_processes(count, device), 1.0)
+
+
+def _over_processes(count: float, device: torch.device | str) -> float:
     if dist.is_available() and dist.is_initialized():
         total = torch.tensor(float(count), device=device)
         dist.all_reduce(total)
-        count = total.item() / dist.get_world_size()
-    return max(float(count), 1.0)
+        return total.item() / dist.get_world_size()
+    return float(count)
 
 
 def at_pixels(logits: Tensor, masks: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -36,14 +36,19 @@ def focal_class_loss(
     return sigmoid_focal_loss(class_logits, truth, alpha, gamma, reduction="sum") / count
 
 
-def softmax_class_loss(class_logits: Tensor, labels: Tensor, no_object: float) -> Tensor:
+def softmax_class_loss(
+    class_logits: Tensor, labels: Tensor, no_object: float, total: float | None = None
+) -> Tensor:
     """Cross-entropy, mean over the queries weighted by the weight of their true class (DETR, section 3.1).
 
     Args:
         class_logits: [B, Q, K+1], the last class is "no object".
         labels: [B, Q] int64 in 0..K.
         no_object: weight of "no object"; the others' is 1.
+        total: what the weighted sum is divided by; by default the weights of these queries.
     """
     weights = torch.ones(class_logits.shape[-1], dtype=class_logits.dtype, device=class_logits.device)
     weights[-1] = no_object
-    return F.cross_entropy(class_logits.flatten(0, 1), labels.flatten(), weights)
+    if total is None:
+        return F.cross_entropy(class_logits.flatten(0, 1), labels.flatten(), weights)
+    return F.cross_entropy(class_logits.flatten(0, 1), labels.flatten(), weights, reduction="sum") / total

@@ -9,7 +9,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from models.losses.base import at_pixels, check_targets, matched_labels, matched_rows, mean_count
+from models.losses.base import (
+    at_pixels,
+    check_targets,
+    class_weights,
+    matched_labels,
+    matched_rows,
+    mean_count,
+)
 from models.losses.boxes import box_giou_loss, box_l1_loss, focal_class_loss, softmax_class_loss
 from models.mask_terms import FocalSpec, dice_loss
 from models.matching import BoxMatcher, target_boxes
@@ -55,10 +62,20 @@ class DETRCriterion(nn.Module):
         self.matcher = BoxMatcher(spec.classes, spec.class_weight, spec.l1_weight, spec.giou_weight)
         self.mask_term = FocalSpec()
 
-    def normaliser(self, targets: Sequence[MaskTarget], device: torch.device | str) -> dict[str, float]:
-        """What sums are divided by: "boxes", the targets of the batch, averaged over the processes of the
-        default group, at least 1."""
-        return {"boxes": mean_count(sum(len(target.labels) for target in targets), device)}
+    def normaliser(
+        self,
+        targets: Sequence[MaskTarget],
+        device: torch.device | str,
+        output: BoxOutput | None = None,
+    ) -> dict[str, float]:
+        """What sums are divided by: "boxes", the targets of the batch, at least 1, and given an `output` of
+        any of its images "classes", the weights of all queries under softmax; averaged over the processes of
+        the default group. Without the latter, that loss of a part is the mean over its own queries."""
+        counts = {"boxes": mean_count(sum(len(target.labels) for target in targets), device)}
+        if output is not None and self.spec.classes == "softmax":
+            queries = output.class_logits.shape[1]
+            counts["classes"] = class_weights(targets, queries, self.spec.no_object, device)
+        return counts
 
     def forward(
         self,
@@ -83,13 +100,13 @@ class DETRCriterion(nn.Module):
         size = None if output.mask_logits is None else output.mask_logits.shape[-2:]
         check_targets(targets, len(output.class_logits), self.num_classes, size)
         device = output.class_logits.device
-        count = (normaliser or self.normaliser(targets, device))["boxes"]
+        counts = normaliser or self.normaliser(targets, device)
         masks = torch.cat([target.masks for target in targets])
         targets = _in_columns(targets, output.class_ids)
         with autocast_disabled(device.type):
-            losses = self._compare(output, targets, masks, count, "output")
+            losses = self._compare(output, targets, masks, counts, "output")
             for i, auxiliary in enumerate(output.auxiliary if self.spec.deep_supervision else ()):
-                terms = self._compare(auxiliary, targets, masks, count, f"auxiliary output {i}")  # type: ignore[arg-type]
+                terms = self._compare(auxiliary, targets, masks, counts, f"auxiliary output {i}")  # type: ignore[arg-type]
                 losses |= {f"aux{i}/{name}": loss for name, loss in terms.items()}
         return losses
 
@@ -105,8 +122,14 @@ class DETRCriterion(nn.Module):
         return torch.stack([weights[name.rpartition("/")[2]] * loss for name, loss in losses.items()]).sum()
 
     def _compare(
-        self, output: BoxOutput, targets: Sequence[MaskTarget], masks: Tensor, count: float, name: str
+        self,
+        output: BoxOutput,
+        targets: Sequence[MaskTarget],
+        masks: Tensor,
+        counts: Mapping[str, float],
+        name: str,
     ) -> dict[str, Tensor]:
+        count = counts["boxes"]
         logits, boxes = output.class_logits.float(), output.boxes.float()
         matches = self.matcher(logits, boxes, targets, name, output.mask_logits)
         queries = boxes.shape[1]
@@ -116,7 +139,7 @@ class DETRCriterion(nn.Module):
         matched = boxes.flatten(0, 1)[predicted]
         truths = torch.cat([target_boxes(target) for target in targets])[truth]
         losses = {
-            "class": self._class_loss(logits, labels, count),
+            "class": self._class_loss(logits, labels, counts),
             "l1": box_l1_loss(matched, truths, count),
             "giou": box_giou_loss(matched, truths, count),
         }
@@ -127,10 +150,10 @@ class DETRCriterion(nn.Module):
             losses["dice"] = dice_loss(values, wanted).sum() / count
         return losses
 
-    def _class_loss(self, logits: Tensor, labels: Tensor, count: float) -> Tensor:
+    def _class_loss(self, logits: Tensor, labels: Tensor, counts: Mapping[str, float]) -> Tensor:
         if self.spec.classes == "softmax":
-            return softmax_class_loss(logits, labels, self.spec.no_object)
-        return focal_class_loss(logits, labels, count)
+            return softmax_class_loss(logits, labels, self.spec.no_object, counts.get("classes"))
+        return focal_class_loss(logits, labels, counts["boxes"])
 
 
 def _in_columns(targets: Sequence[MaskTarget], class_ids: Tensor | None) -> list[MaskTarget]:

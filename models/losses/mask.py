@@ -13,13 +13,20 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from models.losses.base import at_pixels, check_targets, matched_labels, matched_rows, mean_count
+from models.losses.base import (
+    at_pixels,
+    check_targets,
+    class_weights,
+    matched_labels,
+    matched_rows,
+    mean_count,
+)
 from models.losses.boxes import softmax_class_loss
 from models.mask_terms import BCESpec, FocalSpec, MaskTermSpec, dice_loss
 from models.matching import HungarianMatcher, NonFiniteError
 from models.matching.masks import Where
 from models.outputs import MaskTarget, SegmentationOutput
-from models.points import Sampler, sample_points, sample_rows, uncertain_points, uniform_points
+from models.points import Sampler, of_images, sample_points, sample_rows, uncertain_points, uniform_points
 from models.spec import Spec
 
 __all__ = ["MaskCriterion", "MaskLossSpec", "NonFiniteError", "maskformer_loss"]
@@ -63,7 +70,7 @@ class MaskCriterion(nn.Module):
 
     Random points are drawn in the released order: the final output first (matcher: image 0, 1, ...; then
     candidates and the rest for all matched masks of the batch in one call each), then auxiliary output 0, 1,
-    ... in the same way.
+    ... in the same way. From `ImagePoints` every image draws its own, in the same order.
     """
 
     def __init__(self, spec: MaskLossSpec, num_classes: int, sampler: Sampler = uniform_points) -> None:
@@ -80,12 +87,22 @@ class MaskCriterion(nn.Module):
             spec.matching,
             spec.term,
         )
-        self._values = {"points": self._at_points, "masks": at_pixels}[spec.training]
+        self._values = {"points": self._at_points, "masks": self._at_pixels}[spec.training]
 
-    def normaliser(self, targets: Sequence[MaskTarget], device: torch.device | str) -> dict[str, float]:
-        """What sums are divided by: "masks", the targets of the batch, averaged over the processes of the
-        default group, at least 1."""
-        return {"masks": mean_count(sum(len(target.labels) for target in targets), device)}
+    def normaliser(
+        self,
+        targets: Sequence[MaskTarget],
+        device: torch.device | str,
+        output: SegmentationOutput | None = None,
+    ) -> dict[str, float]:
+        """What sums are divided by: "masks", the targets of the batch, at least 1, and given an `output` of
+        any of its images "classes", the weights of all queries; averaged over the processes of the default
+        group. Without the latter, the class loss of a part is the mean over its own queries."""
+        counts = {"masks": mean_count(sum(len(target.labels) for target in targets), device)}
+        if output is not None:
+            queries = output.class_logits.shape[1]
+            counts["classes"] = class_weights(targets, queries, self.spec.no_object, device)
+        return counts
 
     def forward(
         self,
@@ -108,14 +125,14 @@ class MaskCriterion(nn.Module):
         """
         check_targets(targets, len(output.mask_logits), self.num_classes, output.mask_logits.shape[-2:])
         device = output.mask_logits.device
-        count = (normaliser or self.normaliser(targets, device))["masks"]
+        counts = normaliser or self.normaliser(targets, device)
         with torch.autocast(device.type, enabled=False):
             masks = torch.cat([target.masks for target in targets]).to(torch.float32)
             parts = masks.split([len(target.labels) for target in targets])
             targets = [MaskTarget(t.labels, part) for t, part in zip(targets, parts, strict=True)]
-            losses = self._compare(output, targets, masks, count, "output")
+            losses = self._compare(output, targets, masks, counts, "output")
             for i, auxiliary in enumerate(output.auxiliary if self.spec.deep_supervision else ()):
-                terms = self._compare(auxiliary, targets, masks, count, f"auxiliary output {i}")
+                terms = self._compare(auxiliary, targets, masks, counts, f"auxiliary output {i}")
                 losses |= {f"aux{i}/{name}": loss for name, loss in terms.items()}
         return losses
 
@@ -133,26 +150,35 @@ class MaskCriterion(nn.Module):
         output: SegmentationOutput,
         targets: Sequence[MaskTarget],
         masks: Tensor,
-        count: float,
+        counts: Mapping[str, float],
         name: str,
     ) -> dict[str, Tensor]:
         queries = output.mask_logits.shape[1]
         matches = self.matcher(output.class_logits, output.mask_logits, targets, name)
         labels = matched_labels(matches, targets, queries, self.num_classes)
-        class_loss = softmax_class_loss(output.class_logits.float(), labels, self.spec.no_object)
+        class_loss = softmax_class_loss(
+            output.class_logits.float(), labels, self.spec.no_object, counts.get("classes")
+        )
         predicted, truth = matched_rows(matches, targets, queries)
         logits = output.mask_logits.flatten(0, 1)[predicted].float()
-        values, truths = self._values(logits, masks, truth)
-        mask_loss = self.spec.term.loss(values, truths).sum() / count
-        return {"class": class_loss, "mask": mask_loss, "dice": dice_loss(values, truths).sum() / count}
+        of_image = {image: len(rows) for image, (rows, _) in enumerate(matches)}
+        values, truths = self._values(logits, masks, truth, of_image)
+        mask_loss = self.spec.term.loss(values, truths).sum() / counts["masks"]
+        dice = dice_loss(values, truths).sum() / counts["masks"]
+        return {"class": class_loss, "mask": mask_loss, "dice": dice}
 
-    def _at_points(self, logits: Tensor, masks: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def _at_pixels(
+        self, logits: Tensor, masks: Tensor, rows: Tensor, of_image: Mapping[int, int]
+    ) -> tuple[Tensor, Tensor]:
+        return at_pixels(logits, masks, rows)
+
+    def _at_points(
+        self, logits: Tensor, masks: Tensor, rows: Tensor, of_image: Mapping[int, int]
+    ) -> tuple[Tensor, Tensor]:
         """Values and labels [M, P] of [M, h, w] and of the `rows` [M] of masks [N, H, W], at points chosen
-        anew for each pair."""
-        spec = self.spec
-        points = uncertain_points(
-            logits.detach(), spec.points, spec.oversample, spec.importance, self.sampler
-        )
+        anew for each pair; `of_image[i]` of the M belong to image i."""
+        spec, sampler = self.spec, of_images(self.sampler, of_image)
+        points = uncertain_points(logits.detach(), spec.points, spec.oversample, spec.importance, sampler)
         return sample_points(logits[:, None], points).squeeze(1), sample_rows(masks, rows, points)
 
 

@@ -102,8 +102,14 @@ class PanopticSegFormerCriterion(nn.Module):
             spec.match_class_weight, spec.l1_weight, spec.giou_weight, spec.match_mask_weight
         )
 
-    def normaliser(self, targets: Sequence[MaskTarget], device: torch.device | str) -> dict[str, float]:
-        """The things and the stuff segments in the batch, each averaged over the processes and at least 1."""
+    def normaliser(
+        self,
+        targets: Sequence[MaskTarget],
+        device: torch.device | str,
+        output: PanopticSegFormerOutput | None = None,
+    ) -> dict[str, float]:
+        """The things and the stuff segments in the batch, each averaged over the processes and at least 1,
+        whatever the `output`."""
         things = sum(int((target.labels < self.num_things).sum()) for target in targets)
         stuff = sum(len(target.labels) for target in targets) - things
         return {"things": mean_count(things, device), "stuff": mean_count(stuff, device)}

@@ -96,9 +96,15 @@ class PFTCriterion(nn.Module):
         self.mask_term = FocalSpec(alpha=spec.alpha, gamma=spec.gamma)
         self.progress = 0.0
 
-    def normaliser(self, targets: Sequence[MaskTarget], device: torch.device | str) -> dict[str, float]:
+    def normaliser(
+        self,
+        targets: Sequence[MaskTarget],
+        device: torch.device | str,
+        output: PyramidOutput | None = None,
+    ) -> dict[str, float]:
         """What sums are divided by: "masks", the classes present in each image, summed over the batch,
-        averaged over the processes of the default group, at least 1."""
+        averaged over the processes of the default group, at least 1. What does not depend on targets, as
+        `output`, is a mean over images."""
         return {"masks": mean_count(sum(len(target.labels.unique()) for target in targets), device)}
 
     def forward(
@@ -264,8 +270,14 @@ class BipartiteCriterion(nn.Module):
         self.spec = spec
         self.criterion = spec.mask.build(num_classes)
 
-    def normaliser(self, targets: Sequence[MaskTarget], device: torch.device | str) -> dict[str, float]:
-        return self.criterion.normaliser(targets, device)
+    def normaliser(
+        self,
+        targets: Sequence[MaskTarget],
+        device: torch.device | str,
+        output: PyramidOutput | None = None,
+    ) -> dict[str, float]:
+        """As `MaskCriterion.normaliser`: every scale has as many queries."""
+        return self.criterion.normaliser(targets, device, None if output is None else output.scales[0])
 
     def forward(
         self,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from models.mask_terms import BCESpec, MaskTermSpec
 from models.matching.base import Match, NonFiniteError, assign
 from models.outputs import MaskTarget
-from models.points import Sampler, sample_points, uniform_points
+from models.points import Sampler, of_images, sample_points, uniform_points
 
 __all__ = ["HungarianMatcher", "Match", "NonFiniteError", "Where"]
 
@@ -66,8 +66,10 @@ class HungarianMatcher(nn.Module):
         """
         with torch.autocast(mask_logits.device.type, enabled=False):
             costs = [
-                self._cost(classes.float(), masks.float(), target)
-                for classes, masks, target in zip(class_logits, mask_logits, targets, strict=True)
+                self._cost(classes.float(), masks.float(), target, image)
+                for image, (classes, masks, target) in enumerate(
+                    zip(class_logits, mask_logits, targets, strict=True)
+                )
             ]
         return assign(
             costs,
@@ -79,9 +81,11 @@ class HungarianMatcher(nn.Module):
             },
         )
 
-    def _cost(self, class_logits: Tensor, mask_logits: Tensor, target: MaskTarget) -> Tensor:
-        """Costs [Q, N] of one image from [Q, K+1] and [Q, h, w]."""
-        logits, truth = self._values(mask_logits, target.masks.to(mask_logits.dtype))
+    def _cost(
+        self, class_logits: Tensor, mask_logits: Tensor, target: MaskTarget, image: int = 0
+    ) -> Tensor:
+        """Costs [Q, N] of the image of that number from [Q, K+1] and [Q, h, w]."""
+        logits, truth = self._values(mask_logits, target.masks.to(mask_logits.dtype), image)
         class_cost = -class_logits.softmax(-1)[:, target.labels]
         probabilities = logits.sigmoid()
         negative, change = self.term.split(logits)
@@ -92,13 +96,13 @@ class HungarianMatcher(nn.Module):
         dice_cost = 1 - (2 * intersection + 1) / (area + 1)
         return self.class_weight * class_cost + self.mask_weight * mask_cost + self.dice_weight * dice_cost
 
-    def _at_points(self, logits: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+    def _at_points(self, logits: Tensor, masks: Tensor, image: int) -> tuple[Tensor, Tensor]:
         """Values [Q, P] and labels [N, P] of [Q, h, w] and [N, H, W] at the same new points."""
-        points = self.sampler(1, self.points, logits.device)
+        points = of_images(self.sampler, {image: 1})(1, self.points, logits.device)
         return sample_points(logits[None], points)[0], sample_points(masks[None], points)[0]
 
 
-def _on_masks(logits: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+def _on_masks(logits: Tensor, masks: Tensor, image: int) -> tuple[Tensor, Tensor]:
     """Values [Q, h * w] and labels [N, h * w] of [Q, h, w] and [N, H, W]."""
     truth = F.interpolate(masks[:, None], size=logits.shape[-2:], mode="nearest")[:, 0]
     return logits.flatten(1), truth.flatten(1)

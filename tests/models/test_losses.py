@@ -232,6 +232,16 @@ def test_the_number_of_masks_is_the_mean_over_processes(monkeypatch: pytest.Monk
     assert criterion.normaliser([nothing()], "cpu") == {"masks": 1.0}
 
 
+def test_classes_of_a_part_are_divided_by_the_weights_of_the_whole_batch() -> None:
+    """3 images with 2 queries and 1, 0 and 3 targets: 3 of 6 queries are matched."""
+    criterion = MaskLossSpec(points=4).build(2, sampler=centre)
+    counts = criterion.normaliser([target([0]), nothing(), target([0, 1, 1])], "cpu", zeros())
+    assert counts == {"masks": 4.0, "classes": pytest.approx(3 + 0.1 * 3)}
+    alone = criterion(zeros(), [target([0])])["class"]
+    part = criterion(zeros(), [target([0])], normaliser=counts)["class"]
+    assert part.item() == pytest.approx(alone.item() * (1 + 0.1) / (3 + 0.1 * 3))
+
+
 def test_bad_input_is_named() -> None:
     criterion = MaskLossSpec(points=16).build(2)
     with pytest.raises(ValueError, match=r"target label 2 is outside 0\.\.1"):

@@ -1,6 +1,7 @@
 import pytest
 
 import models
+from bench.data.transforms import AugmentSpec, LargeScaleJitterSpec, ResizeOrCropSpec
 from bench.errors import UserError
 from bench.evaluate import TestSpec
 from bench.train.recipes import overfit_recipe, test_recipe, train_recipe, without_dropout
@@ -38,6 +39,7 @@ def test_coco_and_mapillary_of_mask2former():
     spec = recipe("mask2former_r50_ade20k", "coco", "panoptic")
     assert (spec.steps, spec.batch, spec.lr, spec.weight_decay) == (368_750, 16, 1e-4, 0.05)
     assert spec.task == "panoptic"
+    assert spec.augment == LargeScaleJitterSpec(crop=(1024, 1024), low=0.1, high=2.0, flip=0.5, pad_value=128)
     rates = [spec.schedule.multiplier(step, spec.steps) for step in (327_777, 327_778, 355_091, 355_092)]
     assert rates == pytest.approx([1, 0.1, 0.1, 0.01])
     assert recipe("mask2former_swin_l_ade20k", "coco", "instance").steps == 737_500
@@ -57,6 +59,7 @@ def test_maskformer_is_the_released_recipe():
         assert swin.schedule.multiplier(step, swin.steps) == pytest.approx(released, rel=1e-6)
     coco = recipe("maskformer_r50_ade20k", "coco", "panoptic")
     assert (coco.steps, coco.batch, coco.lr, coco.weight_decay) == (554_400, 64, 1e-4, 1e-4)
+    assert coco.augment == ResizeOrCropSpec()
     assert coco.schedule.decay(369_599, 554_400) == 1.0 and coco.schedule.decay(369_600, 554_400) == 0.1
 
 
@@ -70,6 +73,13 @@ def test_pft_is_the_printed_recipe():
     stuff, context = (recipe("pft_r50_ade20k", name) for name in ("coco_stuff10k", "pascal_context"))
     assert (stuff.steps, stuff.batch, stuff.augment.crop) == (60_000, 32, (640, 640))
     assert (context.steps, context.batch, context.augment.crop) == (40_000, 16, (480, 480))
+
+
+def test_maskformer_re_run_by_others_trains_as_long_as_theirs():
+    stuff, context = (recipe("maskformer_r50_ade20k", name) for name in ("coco_stuff10k", "pascal_context"))
+    assert (stuff.steps, stuff.batch, stuff.lr, stuff.weight_decay) == (60_000, 32, 1e-4, 1e-4)
+    assert (context.steps, context.batch, context.augment.crop) == (40_000, 16, (480, 480))
+    assert recipe("maskformer_r50_ade20k", "mapillary").steps == 300_000
 
 
 def test_panoptic_segformer_is_the_released_recipe():
@@ -87,6 +97,26 @@ def test_detr_and_deformable_detr_are_the_printed_recipes():
     other = recipe("deformable_detr_r50_coco_panoptic", "coco", "panoptic")
     assert (other.lr, other.batch, other.steps) == (2e-4, 32, 50 * 3697)
     assert other.slow == ("backbone", "sampling_offsets", "reference")
+
+
+@pytest.mark.parametrize("system", ["detr_r50", "deformable_detr_r50", "panoptic_segformer_r50"])
+def test_the_line_of_detr_resizes_or_crops_on_coco(system):
+    preset = next(name for name in models.presets() if name.startswith(f"{system}_coco"))
+    found = recipe(preset, "coco", "panoptic").augment
+    assert isinstance(found, ResizeOrCropSpec) and not isinstance(found, AugmentSpec)
+    assert found.short_sides == (480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800)
+    assert (found.long_max, found.first_sides, found.crop_range) == (1333, (400, 500, 600), (384, 600))
+
+
+@pytest.mark.parametrize("system", ["mask2former", "maskformer"])
+@pytest.mark.parametrize("task", ["panoptic", "instance"])
+def test_ade20k_with_objects_apart_is_seen_at_640_pixels(system, task):
+    spec = models.preset(f"{system}_r50_ade20k")
+    assert train_recipe("ade20k", spec, task).augment.crop == (640, 640)
+    assert test_recipe("ade20k", spec, task) == TestSpec(short=640, longest=2560)
+    assert test_recipe("ade20k", spec) == TestSpec(short=512, longest=2048)
+    steps = {"mask2former": 160_000, "maskformer": 720_000}
+    assert train_recipe("ade20k", spec, task).steps == steps[system]
 
 
 @pytest.mark.parametrize("name", ["embedded", "camvid"])

@@ -18,6 +18,7 @@ class TinySpec(Spec):
     dim: int = 16
     num_queries: int = 8
     num_classes: int = 4
+    dropout: float = 0.1
     loss: MaskLossSpec = field(default_factory=lambda: MaskLossSpec(points=64))
     inference: InferenceSpec = field(default_factory=MaskClassificationSpec)
 
@@ -38,7 +39,7 @@ class Tiny(nn.Module):
         self.backbone = nn.Sequential(
             nn.Conv2d(3, dim, 4, 4), nn.BatchNorm2d(dim), nn.ReLU(), nn.Conv2d(dim, dim, 3, 1, 1), nn.ReLU()
         )
-        self.dropout = nn.Dropout(0.1)
+        self.dropout = nn.Dropout(spec.dropout)
         self.query_feat = nn.Embedding(spec.num_queries, dim)
         self.classify = nn.Linear(dim, spec.num_classes + 1)
         self.mask = nn.Linear(dim, dim)
