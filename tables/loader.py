@@ -50,6 +50,7 @@ _COLUMN_OPTIONAL = {
     "preset": str,
     "setting": str,
     "line": int,
+    "overrides": dict,
 }
 _ROW = {"label": str, "provenance": str, "cells": dict}
 _ROW_OPTIONAL = {

@@ -91,8 +91,9 @@ class Column:
     `size` is the image size (height, width) of a protocol that has one, `batch` its number of images on one
     device; `also` names a second protocol of the same metric that is reported beside it. `preset` is the key
     of a row's preset for this column where that is not the data set. `setting` is the dotted path of a
-    printed setting in a model's spec, or after "train." in its training recipe. `line` is the printed line
-    of a table that is printed sideways, where several columns of the record share one.
+    printed setting in a model's spec, or after "train." in its training recipe. `overrides` are dotted paths
+    that the column changes in each row's model. `line` is the printed line of a table that is printed
+    sideways, where several columns of the record share one.
     """
 
     id: str
@@ -109,6 +110,7 @@ class Column:
     preset: str | None = None
     setting: str | None = None
     line: int | None = None
+    overrides: dict[str, object] = field(default_factory=dict)
 
     @property
     def preset_key(self) -> str:

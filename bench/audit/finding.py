@@ -77,14 +77,15 @@ class Printing:
 class Check:
     """One relation that was checked.
 
-    `arithmetic` shows it with its numbers; `disputed` are the printed numbers of which, if the grade is hard,
-    one at least is wrong.
+    `arithmetic` shows it with its numbers; `disputed` are the printed numbers that, if the grade is hard,
+    count as wrong, and `instead` those that do where another rule confirms all of them.
     """
 
     grade: str
     places: tuple[Place, ...]
     arithmetic: str
     disputed: tuple[Place, ...] = ()
+    instead: tuple[Place, ...] = ()
 
 
 def printings(record: TableRecord) -> list[Printing]:

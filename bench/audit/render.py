@@ -1,7 +1,7 @@
 """The audit as Markdown and as JSON."""
 
 from bench.audit.finding import EXPLAINED, GRADES, HARD, RIGHT, SOFT, Check, Place
-from bench.audit.runner import Audit, Ruling
+from bench.audit.runner import Audit, Ruling, in_doubt
 from bench.render_markdown import Lines, escape, table
 
 SCHEMA = 1
@@ -10,6 +10,15 @@ _TITLES = {
     SOFT: "What is unusual",
     EXPLAINED: "What differs, and is accounted for",
 }
+
+_MARKING = (
+    "The numbers that hard findings speak against. A number with a printed difference that is not its own; a "
+    "PQ that its things and stuff cannot give, or where another table confirms the PQ, the things and the "
+    "stuff. Of one quantity printed differently: a number that another paper prints otherwise of its own "
+    "run; else all values but the one that most papers print, or within one paper most tables; without such "
+    "a majority all. A number that another rule confirms stands. A wrong sentence marks no number. A few "
+    "more are marked by hand, where only our own counts tell which number is wrong; their reports say why."
+)
 
 
 def headline(audit: Audit) -> str:
@@ -26,6 +35,7 @@ def markdown(audit: Audit) -> str:
     sections = [
         [f"**{headline(audit)}**", "", "# Audit of the papers' own arithmetic", "", *_introduction()],
         ["## What was checked", "", *_counts(audit)],
+        _marked(audit),
         *(_section(audit, grade) for grade in GRADES),
         ["## The rules", "", *(f"- **{rule.title}** (`{rule.name}`): {rule.says}" for rule in audit.rulings)],
         ["## Command", "", "```sh", "python -m bench audit", "```"],
@@ -82,6 +92,16 @@ def _section(audit: Audit, grade: str) -> Lines:
                 f"{escape(check.arithmetic)}."
             )
     return lines if number else [*lines, "Nothing."]
+
+
+def _marked(audit: Audit) -> Lines:
+    """Which cells the reports mark, and by which rule."""
+    tables: dict[str, list[str]] = {}
+    for place in in_doubt(audit):
+        cell = f"row {place.row} ({place.row_label}), {place.column_label}"
+        tables.setdefault(place.printed_in, []).append(cell)
+    lines = [f"- **{escape(name)}**: {escape('; '.join(cells))}" for name, cells in sorted(tables.items())]
+    return ["## What the reports mark with `!`", "", _MARKING, "", *(lines or ["Nothing."])]
 
 
 def where(place: Place) -> str:

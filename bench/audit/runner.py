@@ -1,12 +1,13 @@
 """Runs every rule over the record."""
 
+import functools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 
 import tables
-from bench.audit.finding import GRADES, HARD, RIGHT, Check
+from bench.audit.finding import GRADES, HARD, RIGHT, Check, Place
 from bench.audit.rules import RULES
 from tables import TableRecord
 
@@ -61,22 +62,33 @@ def audit(records: Sequence[TableRecord] | None = None, rules: Sequence[ModuleTy
     return Audit(tuple(rulings), len(records), sum(len(record.cells) for record in records))
 
 
-def contradicted(found: Audit) -> dict[tuple[str, str, int, str], str]:
-    """The printed numbers that hard findings dispute: paper, table, row and column -> why.
+def in_doubt(found: Audit) -> dict[Place, str]:
+    """The printed numbers that hard findings dispute, and why.
 
-    What a verdict `!` needs. Of the numbers that a finding disputes, those that another rule confirms stay
-    in force, as long as one is left. A wrong difference or a wrong sentence disputes no number of a table.
+    Of the numbers that a finding disputes, those that another rule confirms stay in force; where all are
+    confirmed, those that count as wrong instead do not, or if there are none, all that are disputed. A wrong
+    sentence disputes no number of a table.
     """
-    confirmed: dict[tuple[str, str, int, str], set[str]] = {}
+    confirmed: dict[Place, set[str]] = {}
     for ruling in found.rulings:
         for check in ruling.of(RIGHT) if ruling.name in CONFIRMING else ():
             for place in check.places:
-                confirmed.setdefault(place.key, set()).add(ruling.name)
-    reasons: dict[tuple[str, str, int, str], str] = {}
+                confirmed.setdefault(place, set()).add(ruling.name)
+    reasons: dict[Place, str] = {}
     for ruling in found.rulings:
         for check in ruling.of(HARD):
-            others = {place: confirmed.get(place.key, set()) - {ruling.name} for place in check.disputed}
-            doubtful = [place for place, rules in others.items() if not rules]
-            for place in doubtful or check.disputed:
-                reasons.setdefault(place.key, f"{ruling.title}: {check.arithmetic}")
+            open_ones = [place for place in check.disputed if not confirmed.get(place, set()) - {ruling.name}]
+            for place in open_ones or check.instead or check.disputed:
+                reasons.setdefault(place, f"{ruling.title}: {check.arithmetic}.")
     return reasons
+
+
+def contradicted(found: Audit) -> dict[tuple[str, str, int, str], str]:
+    """What a verdict `!` needs: paper, table, row and column of the numbers in doubt -> why."""
+    return {place.key: why for place, why in in_doubt(found).items()}
+
+
+@functools.cache
+def contradictions() -> Mapping[tuple[str, str, int, str], str]:
+    """`contradicted` of the whole record, worked out once a process. Raises RecordError."""
+    return MappingProxyType(contradicted(audit()))

@@ -112,14 +112,22 @@ def test_the_text_agrees_with_the_tables_but_for_two_sentences():
     assert wrong == [("faseg", "11", "Appendix E", "0.3"), ("pft", "ii", "Section IV-B", "1.6")]
 
 
+# The last number of a line that the text extraction shifts and cuts off; the row's notes tell its source.
+LOST = {("pft", "iii", 9): "42M"}
+
+
 @pytest.mark.parametrize(("paper", "count"), {"faseg": 69, "pft": 89}.items())
 def test_the_records_are_what_a_second_reading_found(paper, count):
     """`tests/golden/printed_<paper>.csv`: table, row (sideways: printed column), numbers, "-" for none.
 
-    Read off the papers' text without the records; 42M in row 9 of PFT III, which that text lacks, apart.
+    Read off the papers' text without the records, by another reader. What that text lost is in LOST.
     """
     with (GOLDEN / f"printed_{paper}.csv").open(encoding="utf-8") as file:
         read = {(table, int(row)): numbers for table, row, *numbers in csv.reader(file)}
+    for (lost_in, table, row), number in LOST.items():
+        if lost_in == paper:
+            assert read[table, row].pop() == "-"
+            read[table, row].append(number)
     shown = {
         (record.table, row.number): [
             f"{cell.text} ({cell.printed_delta})" if cell.printed_delta else cell.text

@@ -25,4 +25,4 @@ def check(records: Sequence[TableRecord]) -> Iterator[Check]:
                     continue
                 grade, text = judge(cell.printed, other.printed, parse(cell.printed_delta))
                 places = (Place.of(record, row, column), Place.of(record, base, column))
-                yield Check(grade=grade, places=places, arithmetic=text)
+                yield Check(grade=grade, places=places, arithmetic=text, disputed=places[:1])

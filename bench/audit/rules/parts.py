@@ -40,5 +40,7 @@ def _check(whole: Printing, things: Printing, stuff: Printing) -> Check:
     grade = RIGHT if ROUNDED in ways else EXPLAINED if ways else HARD
     if grade == EXPLAINED:
         text += ": possible only if the numbers were cut off, not rounded"
-    places = (whole.place, things.place, stuff.place)
-    return Check(grade=grade, places=places, arithmetic=text, disputed=places)
+    rest = (things.place, stuff.place)
+    return Check(
+        grade=grade, places=(whole.place, *rest), arithmetic=text, disputed=(whole.place,), instead=rest
+    )

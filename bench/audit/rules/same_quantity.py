@@ -178,12 +178,22 @@ def _sources(parts: list[Printing]) -> str:
 
 
 def _disputed(odd: list[Printing], groups: list[list[Printing]]) -> list[Printing]:
-    """The numbers that a difference speaks against: not a paper's own where another paper has it otherwise,
-    else those with the fewest tables on their side; with a tie all that tie.
+    """The numbers that a difference speaks against.
+
+    Not a paper's own where another paper has it otherwise. Else not the value that most papers print, or
+    within one paper, most tables: tables of one paper copy from each other, so against another paper they
+    count once. All where no value has more on its side than the others.
     """
     own = {part.record.paper for part in odd if part.cell.provenance == "own run"}
     others = [part for part in odd if part.record.paper not in own]
-    left = others if len(own) == 1 and others else odd
-    sides = {part.place.key: len(group) for group in groups for part in group}
-    fewest = min(sides[part.place.key] for part in left)
-    return [part for part in left if sides[part.place.key] == fewest]
+    if len(own) == 1 and others:
+        return others
+    within = len({part.record.paper for group in groups for part in group}) == 1
+    sides = [len({_source(part, within) for part in group}) for group in groups]
+    most = [group for group, count in zip(groups, sides, strict=True) if count == max(sides)]
+    stands = {part.place.key for part in most[0]} if len(most) == 1 else set()
+    return [part for part in odd if part.place.key not in stands]
+
+
+def _source(part: Printing, within: bool) -> str:
+    return part.record.table if within else part.record.paper

@@ -10,10 +10,8 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from bench.protocol.memory.allocator import BLOCK, CachingAllocator
 from bench.protocol.tape import tensors
-
-BLOCK = 512
-"""The CUDA caching allocator rounds every request up to blocks of so many bytes."""
 
 
 class Tracker(TorchDispatchMode):
@@ -24,15 +22,16 @@ class Tracker(TorchDispatchMode):
     an operator takes and gives back inside itself is not seen.
 
     Attributes:
-        live: bytes now, each storage rounded up to blocks of `block` bytes.
+        live: bytes now, each storage rounded up to blocks of the allocator.
         peaks: the most that were live at once, by phase.
+        allocator: what PyTorch's allocator would have taken from the device for all this.
     """
 
-    def __init__(self, block: int = BLOCK) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.block = block
         self.live = 0
         self.peaks: dict[str, int] = {}
+        self.allocator = CachingAllocator()
         self._phase = ""
         self._held: dict[int, tuple[weakref.ref, int]] = {}
 
@@ -68,11 +67,13 @@ class Tracker(TorchDispatchMode):
         key = storage._cdata
         if key in self._held or not storage.nbytes():
             return
-        size = -(-storage.nbytes() // self.block) * self.block
+        size = -(-storage.nbytes() // BLOCK) * BLOCK
+        block = self.allocator.allocate(size)
 
         def free(_: weakref.ref) -> None:
             del self._held[key]
             self.live -= size
+            self.allocator.release(block)
 
         self._held[key] = weakref.ref(storage, free), size
         self.live += size

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from bench import cli
-from bench.audit import audit, contradicted
+from bench.audit import audit, contradicted, contradictions
 from bench.audit.render import headline, markdown, payload
 from bench.audit.rules import deltas, parts
 from bench.audit.runner import everything
@@ -46,7 +46,35 @@ def test_what_another_rule_confirms_is_not_contradicted(records):
     assert sorted(reasons) == [("paper", "2", 1, "pq_stuff"), ("paper", "2", 1, "pq_things")]
     assert all("(80 x 52.6 + 53 x 39.0) / 133 = 47.1805" in reason for reason in reasons.values())
     alone = contradicted(audit(records[1:]))
-    assert len(alone) == 3  # any of the three may be the wrong one
+    assert sorted(alone) == [("paper", "2", 1, "pq")]  # the one that the others should give
+
+
+def test_what_the_audit_of_the_record_contradicts(whole):
+    reasons = contradicted(whole)
+    assert contradictions() == reasons
+    marked = sorted(reasons)
+    assert ("pft", "ii", 8, "miou_ms") in marked  # its difference is wrong
+    assert ("pft", "ii", 17, "miou") not in marked  # a sentence is
+    assert "+0.9 is stated" in reasons["pft", "ii", 8, "miou_ms"]
+    assert "107M in Mask2Former Table III" in reasons["faseg", "9", 6, "params"]
+    assert ("mask2former", "iii", 11, "params") not in marked
+    # 47.3 stands in another table, its parts do not; 49.7 nowhere else.
+    assert [place for place in marked if place[:2] == ("panoptic_segformer", "8")] == [
+        ("panoptic_segformer", "8", 2, "pq_stuff"), ("panoptic_segformer", "8", 2, "pq_things"),
+    ]  # fmt: skip
+    assert [place for place in marked if place[:2] == ("panoptic_segformer", "b3")] == [
+        ("panoptic_segformer", "b3", 5, "pq")
+    ]
+    # 45.4 is what its printed difference gives; 45.5 in Table Xb has nothing on its side.
+    assert ("mask2former", "xb", 1, "miou") in marked and ("mask2former", "4b", 2, "miou") not in marked
+
+
+def test_a_printed_difference_that_is_not_its_numbers_own_is_contradicted(made_up):
+    base = {"cells": {"pq": "46.7"}}
+    wrong = {"cells": {"pq": "47.9"}, "printed_delta": {"pq": "+0.9"}, "delta_from": 1}
+    assert list(contradicted(audit([made_up({"pq": {}}, base, wrong)]))) == [("paper", "1", 2, "pq")]
+    right = {**wrong, "cells": {"pq": "47.9"}, "printed_delta": {"pq": "+1.2"}}
+    assert contradicted(audit([made_up({"pq": {}}, base, right)])) == {}
 
 
 def test_markdown_shows_the_arithmetic(records):

@@ -139,3 +139,26 @@ def test_a_papers_own_number_stands_against_that_of_another(table):
     own, quoted = table("1", "107"), table("2", "115", paper="other", provenance="quoted")
     (found,) = same_quantity.check([quoted, own])
     assert [place.paper for place in found.disputed] == ["other"]
+
+
+def disputed(*records):
+    """The places that the one finding about some tables speaks against."""
+    (found,) = [check for check in same_quantity.check(records) if check.grade == "hard"]
+    return sorted((place.paper, place.table) for place in found.disputed)
+
+
+def test_of_quoted_numbers_the_one_that_most_papers_print_stands(table):
+    def quoted(paper, name, text):
+        return table(name, text, paper=paper, provenance="quoted")
+
+    one, other, third = quoted("a", "1", "43.4"), quoted("b", "2", "43.9"), quoted("c", "3", "43.9")
+    assert disputed(one, other) == [("a", "1"), ("b", "2")]
+    assert disputed(one, other, third) == [("a", "1")]
+    again = quoted("a", "4", "43.4")  # a copy in the same paper, which is no witness of its own
+    assert disputed(one, other, again) == [("a", "1"), ("a", "4"), ("b", "2")]
+
+
+def test_within_a_paper_the_one_that_most_tables_print_stands(table):
+    one, other, third = (table(n, t) for n, t in (("1", "45.4"), ("2", "45.9"), ("3", "45.9")))
+    assert disputed(one, other) == [("paper", "1"), ("paper", "2")]
+    assert disputed(one, other, third) == [("paper", "1")]

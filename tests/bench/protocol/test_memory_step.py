@@ -7,7 +7,7 @@ import pytest
 
 import models
 from bench.cli import main
-from bench.protocol.memory import MemorySetting, predict, predict_cell
+from bench.protocol.memory import CONTEXT, PROCESS, PROTOCOL, MemorySetting, predict, predict_cell
 from bench.protocol.memory.papers import paper_setting
 from bench.protocol.memory.step import run_step
 from bench.protocol.memory.tracker import Tracker
@@ -37,6 +37,8 @@ def test_fake_tensors_take_what_real_ones_take(spec, amp):
     assert predicted.phases == tracker.peaks
     assert predicted.rest == rest
     assert predicted.peak == max(tracker.peaks.values())
+    assert predicted.reserved == tracker.allocator.reserved > predicted.peak
+    assert predicted.by_protocol == {PROTOCOL: predicted.peak, PROCESS: predicted.reserved + CONTEXT}
 
 
 def test_what_lives_through_the_step():
