@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import tables
 from bench.cells import CellResult
-from bench.compare import CONTRADICTED, EQUAL, NEAR, NOT_RUN, OUTSIDE
+from bench.compare import CONTRADICTED, EQUAL, NEAR, OUTSIDE
 from tables import TableRecord
 
 SCHEMA = 1
@@ -86,14 +86,15 @@ def verdict_line(record: TableRecord, results: Sequence[CellResult]) -> str:
     """The sentence a report begins with, such as "FASeg Table 4: 7 of 8 counted cells equal at the printed
     precision, 1 within 2 % and explained; 8 accuracy cells not run."
     """
-    run = [result for result in results if result.verdict != NOT_RUN]
+    run = [result for result in results if result.measured is not None]
     parts = []
     for kind in dict.fromkeys(result.evidence for result in run):
         parts.append(_of_kind(kind, [result for result in run if result.evidence == kind]))
-    waiting = [result for result in results if result.verdict == NOT_RUN]
+    waiting = [result for result in results if result.measured is None]
     for kind in dict.fromkeys(result.evidence for result in waiting):
-        count = sum(result.evidence == kind for result in waiting)
-        parts.append(f"{count} {'accuracy' if kind == 'trained' else kind} {_cells(count)} not run")
+        found = [result for result in waiting if result.evidence == kind]
+        name = "accuracy" if kind == "trained" else kind
+        parts.append(f"{len(found)} {name} {_cells(len(found))} not run{_contradicted(found, ' of them')}")
     return f"{tables.paper(record.paper).name} {record.name}: {'; '.join(parts)}."
 
 
@@ -108,10 +109,12 @@ def _of_kind(kind: str, results: list[CellResult]) -> str:
         parts.append(f"{len(groups[NEAR])} within {_tolerances(groups[NEAR])}{_explained(groups[NEAR])}")
     if groups[OUTSIDE]:
         parts.append(f"{len(groups[OUTSIDE])} outside the tolerance{_explained(groups[OUTSIDE])}")
-    contradicted = sum(result.verdict == CONTRADICTED for result in results)
-    if contradicted:
-        parts.append(f"{contradicted} printed in contradiction to the papers")
-    return ", ".join(parts)
+    return ", ".join(parts) + _contradicted(results)
+
+
+def _contradicted(results: list[CellResult], of: str = "") -> str:
+    count = sum(result.verdict == CONTRADICTED for result in results)
+    return f", {count}{of} printed in contradiction to the papers" if count else ""
 
 
 def _tolerances(results: list[CellResult]) -> str:
@@ -133,7 +136,7 @@ def tolerance_text(result: CellResult) -> str:
 
 
 def _explained(results: list[CellResult]) -> str:
-    count = sum(result.cell.reason is not None for result in results)
+    count = sum(result.reason is not None for result in results)
     if count == len(results):
         return " and explained"
     return f" ({count} explained)" if count else ""

@@ -7,6 +7,7 @@ from bench.cells import CellResult
 from bench.compare import EQUAL, MEANING, NOT_RUN, as_printed, rounded
 from bench.markdown import Lines, escape, table
 from bench.render import tolerance_text
+from bench.render_weights import mixed
 from tables import TableRecord
 
 _UNEXPLAINED = "Not explained yet."
@@ -25,7 +26,7 @@ def paper_table(record: TableRecord, results: Sequence[CellResult]) -> Lines:
     ]
     seen = dict.fromkeys(result.verdict for result in results)
     legend = " · ".join(f"`{sign}` {meaning}" for sign, meaning in MEANING.items() if sign in seen)
-    note = f"Each cell: ours (published) verdict. {legend}. Evidence: {_evidence(results)}."
+    note = f"Each cell: ours (published) verdict. {legend}. Evidence: {_evidence(results)}.{mixed(results)}"
     return [*table(["", *map(escape, columns)], body), "", note]
 
 
@@ -66,13 +67,13 @@ def _difference(result: CellResult) -> str:
     published = result.cell.printed
     text = f"- **{escape(result.row.label)}, {escape(result.column.label)}** `{result.verdict}`"
     if result.measured is not None:
-        share = f"{result.delta / published.value * 100:+.1f} %; " if published.value else ""
+        share = f"{rounded(result.delta / published.value * 100, 1):+} %; " if published.value else ""
         ours = rounded(result.measured, max(3, published.decimals + 1))
         text += f": ours {ours}, published {escape(result.cell.text)}"
         text += f" ({share}tolerance {tolerance_text(result)})."
     elif result.verdict != NOT_RUN:
         text += f": published {escape(result.cell.text)}, ours not run."
-    return f"{text} {result.cell.reason or _UNEXPLAINED}"
+    return f"{text} {result.reason or _UNEXPLAINED}"
 
 
 def counts_in_full(record: TableRecord, results: Sequence[CellResult]) -> Lines:
@@ -104,6 +105,42 @@ def counts_in_full(record: TableRecord, results: Sequence[CellResult]) -> Lines:
         f"Published cells are compared with the protocol named first.{_images(counted)}",
         *_uncounted(counted),
     ]
+
+
+def predictions(results: Sequence[CellResult]) -> Lines:
+    """The predicted cells by every protocol with their distance from print, and what they depend on."""
+    found = [result for result in results if result.measured is not None and result.evidence == "predicted"]
+    if not found:
+        return []
+    names = list(dict.fromkeys(name for r in found for name in (r.protocol, *r.also)))
+    body = [
+        [
+            escape(f"{r.row.label}, {r.column.label}"),
+            escape(r.cell.text),
+            *(_distant(r, name) for name in names),
+        ]
+        for r in found
+    ]
+    said = dict.fromkeys(text for result in found for text in result.assumptions)
+    header = ["", "published", *(f"`{name}`" for name in names)]
+    return [
+        "## Predictions in full",
+        "",
+        *table(header, body),
+        "",
+        "Cells are compared with the protocol named first. What they assume:",
+        "",
+        *(f"- {text}." for text in said),
+    ]
+
+
+def _distant(result: CellResult, protocol: str) -> str:
+    """Our number by a protocol and how far it is from the published one: "7,464 (+0.2 %)"."""
+    value = {result.protocol: result.measured, **result.also}.get(protocol)
+    if value is None:
+        return "–"
+    share = rounded((value / result.cell.printed.value - 1) * 100, 1)
+    return f"{rounded(value, 0 if abs(value) >= 1000 else 2):,} ({share:+} %)"
 
 
 def _own(result: CellResult | None, one_protocol: bool) -> str:

@@ -7,15 +7,18 @@ from bench.cells import CellResult
 from bench.compare import NOT_RUN
 from bench.markdown import Lines, escape, table
 from bench.render import verdict_line
-from bench.render_cells import counts_in_full, differences, paper_table
+from bench.render_cells import counts_in_full, differences, paper_table, predictions
 from bench.render_said import claims, mentions
+from bench.render_weights import weights
 from tables import Row, TableRecord
 
-_OF_THE_TABLE = ("configured", "predicted")  # what one command obtains for all rows
-_PLACES = (
-    "DIR is the folder of the data set; `python -m bench data` says what belongs in it. FILE holds the "
-    "backbone's ImageNet weights in timm's layout; they keep their own licence."
-)
+_OF_THE_TABLE = ("configured", "predicted", "measured")  # what one command obtains for all rows
+_PLACES = {
+    " DIR": "DIR is the folder of the data set; `python -m bench data` says what belongs in it.",
+    " FILE": "FILE holds the backbone's ImageNet weights; they keep their own licence.",
+    "--accept-licence": "`--weights released` downloads what the authors published, and `--accept-licence` "
+    "accepts its licence, which is told without it.",
+}
 
 
 def markdown(
@@ -31,6 +34,7 @@ def markdown(
         paper_table(record, results),
         [f"![Published numbers and ours]({plot})"] if plot else [],
         differences(results),
+        weights(results),
         counts_in_full(record, results),
         predictions(results),
         claims(record, results),
@@ -61,12 +65,6 @@ def head(record: TableRecord, results: Sequence[CellResult]) -> Lines:
 def deviations(record: TableRecord) -> Lines:
     """Where we knowingly do something else than the text, or had to choose."""
     return ["## Deviations", "", *(f"- {text}" for text in record.deviations)] if record.deviations else []
-
-
-def predictions(results: Sequence[CellResult]) -> Lines:
-    """What the predicted numbers depend on."""
-    found = dict.fromkeys(text for result in results for text in result.assumptions)
-    return ["## What the predictions assume", "", *(f"- {text}." for text in found)] if found else []
 
 
 def not_run(results: Sequence[CellResult]) -> Lines:
@@ -135,7 +133,8 @@ def commands(record: TableRecord, results: Sequence[CellResult]) -> Lines:
         lines.extend(["# the mini replication: every row that can be built, trained small", mini])
     if not lines:
         return ["## Commands", "", "None: nothing in this table can be obtained here."]
-    places = ["", _PLACES] if any(" DIR" in line for line in lines) else []
+    notes = [note for word, note in _PLACES.items() if any(word in line for line in lines)]
+    places = ["", " ".join(notes)] if notes else []
     return ["## Commands", "", "```sh", *lines, "```", *places]
 
 

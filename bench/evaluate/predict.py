@@ -1,7 +1,8 @@
 """What a model predicts for an image: how the image is shown to it, and what comes back for each task."""
 
+import hashlib
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import torch
@@ -37,11 +38,24 @@ class TestSpec:
             short=self.short, longest=self.longest, scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75), flip=True
         )
 
+    def of_several_scales(self, preset: str | None) -> "TestSpec":
+        """The test-time augmentation of a model that is tested so at one scale.
+
+        By the released configurations of Mask2Former, MaskFormer and FASeg, and by PFT's section IV-A, six
+        scales of the size at one scale, each with its mirror image; on every data set.
+        """
+        return _SCALED_FROM.get(preset or "", self).multi_scale()
+
     def sizes(self, image_size: tuple[int, int]) -> list[tuple[int, int]]:
         """(short, longest) of each scale for an image of `image_size` (H, W), in pixels."""
         short = self.short or min(image_size)
         longest = self.longest * max(self.scales) if self.longest else max(image_size) * max(self.scales) * 2
         return [(int(short * scale), int(longest)) for scale in self.scales]
+
+
+# FASeg's released configuration of Swin-L inherits the scales of the 512 pixel models, though it is trained
+# and tested at 640.
+_SCALED_FROM = {"faseg_swin_l_ade20k": TestSpec(short=512, longest=2048)}
 
 
 def predict_semantic(model: nn.Module, image: Tensor, test: TestSpec, device: torch.device | str) -> Tensor:
@@ -54,7 +68,7 @@ def predict_semantic(model: nn.Module, image: Tensor, test: TestSpec, device: to
     if len(test.scales) > 1 or test.flip:
         return semantic_probabilities(model, image, test, device).argmax(0).cpu()
     with torch.inference_mode():
-        shown = _shown(model, next(_views(image, test))[0], image, device)
+        shown = first_output(model, image, test, device)
         return model.inference.semantic_map(*shown)[0].cpu()
 
 
@@ -77,7 +91,7 @@ def predict_panoptic(
     """The segments of an image uint8 [3, H, W], the map [H, W] on the CPU; without segments that lost all of
     their pixels. `things`: the classes whose segments stay apart. Raises UserError as `require_task` does."""
     require_task(model.inference, "panoptic", test)
-    found = model.inference.panoptic(*_shown(model, next(_views(image, test))[0], image, device), things)[0]
+    found = model.inference.panoptic(*first_output(model, image, test, device), things)[0]
     ids = found.ids.cpu()
     present = set(ids.unique().tolist())
     return Panoptic(ids, [segment for segment in found.segments if segment.id in present])
@@ -94,9 +108,32 @@ def predict_instances(
     """The objects in an image uint8 [3, H, W], on the CPU, best first. Raises UserError as `require_task`
     does."""
     require_task(model.inference, "instance", test)
-    found = model.inference.instances(*_shown(model, next(_views(image, test))[0], image, device), things)[0]
+    found = model.inference.instances(*first_output(model, image, test, device), things)[0]
     order = found.scores.argsort(descending=True, stable=True)
     return Instances(found.masks[order].cpu(), found.labels[order].cpu(), found.scores[order].cpu())
+
+
+@torch.inference_mode()
+def output_hash(model: nn.Module, image: Tensor, test: TestSpec, device: torch.device | str) -> str:
+    """16 hexadecimal digits of all that the model puts out for the first view of an image uint8 [3, H, W]."""
+    output, _ = first_output(model, image, test, device)
+    digest = hashlib.sha256()
+    for tensor in _tensors(output):
+        digest.update(repr((tensor.dtype, tuple(tensor.shape))).encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """The tensors in an output, in order; all fields of its dataclasses and items of its lists."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _tensors(item)
+    elif is_dataclass(value):
+        for field in fields(value):
+            yield from _tensors(getattr(value, field.name))
 
 
 def require_task(inference: Inference, task: Task, test: TestSpec = TestSpec()) -> None:
@@ -107,6 +144,13 @@ def require_task(inference: Inference, task: Task, test: TestSpec = TestSpec()) 
         raise UserError(f"the model's inference gives {known} results, not {task} ones")
     if task != "semantic" and (len(test.scales) > 1 or test.flip):
         raise UserError(f"several scales are combined for semantic segmentation only, not for {task}")
+
+
+def first_output(
+    model: nn.Module, image: Tensor, test: TestSpec, device: torch.device | str
+) -> tuple[Any, Frame]:
+    """The model's output for the first view of an image uint8 [3, H, W], and the sizes that it has there."""
+    return _shown(model, next(_views(image, test))[0], image, device)
 
 
 def _shown(model: nn.Module, view: Tensor, image: Tensor, device: torch.device | str) -> tuple[Any, Frame]:

@@ -10,11 +10,9 @@ import torch
 from torch import Tensor
 
 from models.inference.base import Frame, crop_and_resize, resize
+from models.inference.sliced import CHUNK
 from models.outputs import BoxOutput, SegmentationOutput
 from models.panoptic_output import PanopticSegFormerOutput
-
-CHUNK = 1 << 24
-"""Elements of the float masks that are held at the result's size at a time (64 MiB); a bound on memory."""
 
 
 class Candidates(NamedTuple):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ from models.inference.base import (
     crop_and_resize,
     resize,
 )
+from models.inference.sliced import held, slices
 from models.outputs import SegmentationOutput
 
 
@@ -74,15 +75,6 @@ def full_masks(mask_logits: Tensor, padded_size: Size, image_size: Size, output_
     return crop_and_resize(resize(mask_logits, padded_size), image_size, output_size)
 
 
-def semantic_scores(class_logits: Tensor, mask_logits: Tensor) -> Tensor:
-    """sum over q of p_q(class) * sigmoid(mask_q): [B, Q, K+1] and [B, Q, H, W] give [B, K, H, W].
-
-    The last class, "no object", is left out after the softmax.
-    """
-    classes = class_logits.softmax(-1)[..., :-1]
-    return torch.einsum("bqc,bqhw->bchw", classes, mask_logits.sigmoid())
-
-
 def semantic_inference(
     output: SegmentationOutput,
     padded_size: Size,
@@ -98,11 +90,9 @@ def semantic_inference(
             combine them after that; semantic models combine at the padded size, then crop and resize the
             scores.
     """
-    if masks_first:
-        masks = full_masks(output.mask_logits, padded_size, image_size, output_size)
-        return semantic_scores(output.class_logits, masks)
-    scores = semantic_scores(output.class_logits, resize(output.mask_logits, padded_size))
-    return crop_and_resize(scores, image_size, output_size)
+    frame = Frame(padded_size, image_size, output_size)
+    scores = _scores(_classes(output), _probabilities(output.mask_logits, frame, masks_first))
+    return scores if masks_first else crop_and_resize(scores, image_size, output_size)
 
 
 def semantic_map(
@@ -119,14 +109,11 @@ def semantic_map(
     The scores of all classes, at two sizes, would be most of the memory that inference needs: 1.2 GB each for
     150 classes at 1024 x 2048.
     """
-    classes = output.class_logits.softmax(-1)[..., :-1]
-    if masks_first:
-        masks = full_masks(output.mask_logits, padded_size, image_size, output_size).sigmoid_()
-    else:
-        masks = resize(output.mask_logits, padded_size).sigmoid_()
+    frame, classes = Frame(padded_size, image_size, output_size), _classes(output)
+    masks = _probabilities(output.mask_logits, frame, masks_first)
     best = labels = None
     for first in range(0, classes.shape[-1], at_once):
-        scores = torch.einsum("bqc,bqhw->bchw", classes[..., first : first + at_once], masks)
+        scores = _scores(classes[..., first : first + at_once], masks)
         if not masks_first:
             scores = crop_and_resize(scores, image_size, output_size)
         score, label = scores.max(1)
@@ -137,6 +124,36 @@ def semantic_map(
             labels = torch.where(better, label + first, labels)
             best = torch.where(better, score, best)
     return labels
+
+
+def _classes(output: SegmentationOutput) -> Tensor:
+    """Probabilities [B, Q, K] of the classes but "no object"."""
+    return output.class_logits.softmax(-1)[..., :-1]
+
+
+def _probabilities(mask_logits: Tensor, frame: Frame, masks_first: bool) -> Callable[[], Iterable[Tensor]]:
+    """Gives the masks' probabilities [B, n, H, W] in slices of the queries, as often as it is called: all at
+    once where they can be held."""
+
+    def full(logits: Tensor) -> Tensor:
+        return (full_masks(logits, *frame) if masks_first else resize(logits, frame.padded_size)).sigmoid_()
+
+    sizes = (frame.padded_size, frame.output_size) if masks_first else (frame.padded_size,)
+    whole = held(mask_logits, full, *sizes)
+    if whole is not None:
+        return lambda: (whole,)
+    return lambda: slices(mask_logits, full, *sizes)
+
+
+def _scores(classes: Tensor, masks: Callable[[], Iterable[Tensor]]) -> Tensor:
+    """sum over q of p_q(class) * mask_q: [B, Q, K] and masks [B, n, H, W] of all Q give [B, K, H, W]."""
+    total, first = None, 0
+    for part in masks():
+        rows = classes[:, first : first + part.shape[1]]
+        scores = torch.einsum("bqc,bqhw->bchw", rows, part)
+        total = scores if total is None else total.add_(scores)
+        first += part.shape[1]
+    return total
 
 
 def panoptic_inference(
@@ -162,13 +179,14 @@ def panoptic_inference(
         overlap_threshold: smallest ratio of pixels won to pixels in the mask.
         pixels: whether a segment keeps only those inside its mask.
     """
-    masks = full_masks(output.mask_logits, padded_size, image_size, output_size).sigmoid()
+    frame = Frame(padded_size, image_size, output_size)
     scores, labels = output.class_logits.softmax(-1).max(-1)
     keep = (labels != output.class_logits.shape[-1] - 1) & (scores > object_threshold)
-    return [
-        _merge(scores[i, kept], labels[i, kept], masks[i, kept], frozenset(things), overlap_threshold, pixels)
-        for i, kept in enumerate(keep)
-    ]
+    thing_classes, maps = frozenset(things), []
+    for i, kept in enumerate(keep):
+        won = _winners(scores[i, kept], output.mask_logits[i : i + 1, kept], frame)
+        maps.append(_merge(labels[i, kept].tolist(), won, thing_classes, overlap_threshold, pixels))
+    return maps
 
 
 def instance_inference(
@@ -188,32 +206,65 @@ def instance_inference(
         top: pairs taken before `things` is applied.
         things: classes kept (models with panoptic inference); None keeps all.
     """
-    masks = full_masks(output.mask_logits, padded_size, image_size, output_size)
-    classes = output.class_logits.softmax(-1)[..., :-1]
-    return [_instances(classes[i], masks[i], top, things) for i in range(len(masks))]
+    frame, classes = Frame(padded_size, image_size, output_size), _classes(output)
+    return [
+        _instances(classes[i], output.mask_logits[i : i + 1], frame, top, things) for i in range(len(classes))
+    ]
+
+
+class _Won(NamedTuple):
+    """Which candidate [H, W] has the largest score * probability at each pixel (the first of equals), whether
+    the pixel is in that candidate's own mask, and the pixels [N] of each candidate's mask."""
+
+    winner: Tensor
+    inside: Tensor
+    areas: Tensor
+
+
+def _winners(scores: Tensor, mask_logits: Tensor, frame: Frame) -> _Won:
+    """Scores [N] and mask logits [1, N, h, w] of the confident queries."""
+    best = torch.zeros(frame.output_size, dtype=torch.float32, device=mask_logits.device)
+    won = _Won(best.long(), best.bool(), torch.zeros(0, dtype=torch.int64, device=best.device))
+    first, areas = 0, [won.areas]
+    for part in slices(mask_logits, lambda logits: full_masks(logits, *frame), *frame[::2]):
+        masks = part[0].sigmoid_()
+        areas.append((masks >= 0.5).sum((1, 2)))
+        weighted = scores[first : first + len(masks), None, None] * masks
+        index = weighted.argmax(0, keepdim=True)
+        value, own = weighted.gather(0, index)[0], masks.gather(0, index)[0] >= 0.5
+        better = value > best if first else torch.ones_like(won.inside)
+        best = torch.where(better, value, best)
+        won = _Won(
+            torch.where(better, index[0] + first, won.winner), torch.where(better, own, won.inside), won.areas
+        )
+        first += len(masks)
+    return won._replace(areas=torch.cat(areas))
 
 
 def _merge(
-    scores: Tensor,
-    labels: Tensor,
-    masks: Tensor,
+    labels: list[int],
+    won: _Won,
     things: frozenset[int],
     overlap_threshold: float,
     pixels: Literal["inside", "won"],
 ) -> Panoptic:
-    """Scores [N], labels [N] and mask probabilities [N, H, W] of the confident queries to one map."""
-    ids = torch.zeros(masks.shape[1:], dtype=torch.int32, device=masks.device)
+    """The classes of the confident queries and what each has won to one map."""
+    ids = torch.zeros_like(won.winner, dtype=torch.int32)
     segments: list[Segment] = []
-    if not len(labels):
+    if not labels:
         return Panoptic(ids, segments)
-    winner = (scores[:, None, None] * masks).argmax(0)
+    count = len(labels)
+    within = torch.bincount(won.winner[won.inside], minlength=count)
+    pixel_counts = torch.stack([torch.bincount(won.winner.flatten(), minlength=count), won.areas, within])
     stuff: dict[int, int] = {}
-    for query, label in enumerate(labels.tolist()):
-        won, inside = winner == query, masks[query] >= 0.5
-        kept = won & inside if pixels == "inside" else won
-        won_area, area, kept_area = torch.stack([won.sum(), inside.sum(), kept.sum()]).tolist()
+    for query, (label, (won_area, area, kept_area)) in enumerate(
+        zip(labels, pixel_counts.T.tolist(), strict=True)
+    ):
+        kept_area = kept_area if pixels == "inside" else won_area
         if not kept_area or not area or won_area / area < overlap_threshold:
             continue
+        kept = won.winner == query
+        kept = kept & won.inside if pixels == "inside" else kept
         if label in stuff:
             ids[kept] = stuff[label]
             continue
@@ -224,14 +275,19 @@ def _merge(
     return Panoptic(ids, segments)
 
 
-def _instances(classes: Tensor, masks: Tensor, top: int, things: Collection[int] | None) -> Instances:
-    """Probabilities [Q, K] and mask logits [Q, H, W] of one image."""
+def _instances(
+    classes: Tensor, mask_logits: Tensor, frame: Frame, top: int, things: Collection[int] | None
+) -> Instances:
+    """Probabilities [Q, K] and mask logits [1, Q, h, w] of one image."""
     scores, index = classes.flatten().topk(min(top, classes.numel()), sorted=False)
     queries, labels = index // classes.shape[1], index % classes.shape[1]
     if things is not None:
         kept = torch.isin(labels, torch.tensor(sorted(things), dtype=labels.dtype, device=labels.device))
         scores, queries, labels = scores[kept], queries[kept], labels[kept]
-    chosen = masks[queries]
-    inside = chosen > 0
-    quality = (chosen.sigmoid() * inside).sum((1, 2)) / (inside.sum((1, 2)) + 1e-6)
-    return Instances(inside, labels, scores * quality)
+    masks = [torch.zeros(0, *frame.output_size, dtype=torch.bool, device=scores.device)]
+    quality = [scores.new_zeros(0)]
+    for part in slices(mask_logits[:, queries], lambda logits: full_masks(logits, *frame), *frame[::2]):
+        inside = part[0] > 0
+        masks.append(inside)
+        quality.append((part[0].sigmoid_() * inside).sum((1, 2)) / (inside.sum((1, 2)) + 1e-6))
+    return Instances(torch.cat(masks), labels, scores * torch.cat(quality))

@@ -26,7 +26,10 @@ def test_only_the_evidence_asked_for_is_obtained(record, fake_counts):
 def test_cells_that_are_not_run_say_which_command_would_run_them(results):
     accuracy = [result for result in results if result.evidence == "trained"]
     assert [result.command for result in accuracy] == [
-        f"python -m bench train --table faseg/4 --row {row} --dataset {dataset} --root DIR"
+        f"python -m bench eval --table faseg/4 --row {row} --column {dataset}_miou --weights released"
+        f" --accept-licence --dataset {dataset} --root DIR"
+        if row in (1, 4)  # as released, Mask2Former's and FASeg's
+        else f"python -m bench train --table faseg/4 --row {row} --dataset {dataset} --root DIR"
         " --backbone-weights FILE"
         for row in (1, 2, 3, 4)
         for dataset in ("ade20k", "cityscapes")
@@ -49,6 +52,21 @@ def test_numbers_keep_their_unit_and_are_not_rounded(results):
     assert results[2].measured == Decimal("43.988247")
     assert "1.095 G" in last.reason
     assert results[3].reason is None
+
+
+def test_what_the_audit_finds_is_marked_with_our_number_beside_it():
+    record = cells.load_table("panoptic_segformer", "fig1")
+    found = {(r.row.number, r.column.id): r for r in cells.fill(record, ("configured",), store=None)}
+    score = found[1, "pq"]
+    assert (score.verdict, score.measured) == ("!", None)
+    assert score.reason.endswith("43.5 in Panoptic SegFormer Figure 1.") and score.command
+    assert found[2, "pq"].verdict == "."
+    record = cells.load_table("panoptic_segformer", "5")
+    found = {(r.row.number, r.column.id): r for r in cells.fill(record, ("configured",), store=None)}
+    epochs = found[1, "epochs"]
+    assert (epochs.verdict, round(epochs.measured)) == ("!", 300)
+    assert "325 in Panoptic SegFormer Table 1, Table 5" in epochs.reason
+    assert epochs.reason.endswith("325 adds the 25 of the mask head.")
 
 
 def test_the_real_counts_of_faseg_table_4():

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import json
+from decimal import Decimal
 
 import pytest
 
@@ -141,7 +142,9 @@ def test_the_markdown_has_a_command_for_each_row(record, results):
     commands = markdown(record, results).partition("## Commands")[2]
     for row in (1, 2, 3, 4):
         for dataset in ("ade20k", "cityscapes"):
-            line = f"python -m bench train --table faseg/4 --row {row} --dataset {dataset} --root DIR "
+            released = f"eval --table faseg/4 --row {row} --column {dataset}_miou --weights released "
+            trained = f"train --table faseg/4 --row {row} --dataset {dataset} --root DIR "
+            line = f"python -m bench {released if row in (1, 4) else trained}"
             assert line in commands
 
 
@@ -164,3 +167,26 @@ def test_a_broken_claim_shows(record, results):
 def test_rendering_is_the_same_every_time(record, results):
     texts = {markdown(record, results, environment={"a": "b"}) for _ in range(3)}
     assert len(texts) == 1
+
+
+def test_predictions_are_shown_by_each_protocol_with_their_distance_from_print(record, results):
+    def predicted(result, ours, process, text):
+        cell = dataclasses.replace(result.cell, text=text, printed=parse(text))
+        new = {"measured": Decimal(ours), "also": {"memory/process-v1": Decimal(process)}, "verdict": "x"}
+        new |= {"evidence": "predicted", "protocol": "memory/predicted-v1", "assumptions": ("batch 4",)}
+        return dataclasses.replace(result, cell=cell, **new)
+
+    found = [predicted(results[2], "6344.95", "7464.0", "7,451"), predicted(results[6], "5.09", "6.0", "6G")]
+    text = markdown(record, found).partition("## Predictions in full")[2]
+    assert "|  | published | `memory/predicted-v1` | `memory/process-v1` |" in text
+    assert r"| Mask2Former, \#P (M) | 7,451 | 6,345 (-14.8 %) | 7,464 (+0.2 %) |" in text
+    assert r"| + DFPQ, \#P (M) | 6G | 5.09 (-15.2 %) | 6.00 (+0.0 %) |" in text
+    assert "- batch 4." in text
+    assert "## Predictions in full" not in markdown(record, results)
+
+
+def test_a_contradicted_number_that_was_not_run_is_not_counted_as_run(record, results):
+    marked = dataclasses.replace(results[0], verdict="!")
+    assert verdict_line(record, [marked, *results[1:]]).endswith(
+        "; 8 accuracy cells not run, 1 of them printed in contradiction to the papers."
+    )
