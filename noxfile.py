@@ -1,4 +1,4 @@
-"""Sessions: `nox -s tests`, `table4`, `paper -- faseg`, `all`, `report`, `bench`, `lint`; see `nox --list`.
+"""Sessions: `nox -s tests`, `table4`, `paper -- faseg`, `all`, `regress`, `bench`; `nox --list` has all.
 
 Every session runs in the one environment that `env` makes, and `env` installs only when pyproject.toml has
 changed: once it is made, nothing here needs the network. With `--no-venv` all of them run on the current
@@ -104,6 +104,12 @@ def report(session: nox.Session) -> None:
 def audit(session: nox.Session) -> None:
     """The papers' own arithmetic, checked by rules over tables/, into reports/audit.md."""
     _run(session, "-m", "bench", "audit", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["env"])
+def regress(session: nox.Session) -> None:
+    """What moved since the committed baseline; fails if anything did."""
+    _run(session, "-m", "bench", "regress", *session.posargs)
 
 
 def _table_session(name: str, papers: list[str]) -> None:
