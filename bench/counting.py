@@ -18,6 +18,7 @@ from tables import Cell, Column, Row, TableRecord
 from tables.metrics import METRICS
 
 if TYPE_CHECKING:
+    from bench.protocol.memory import MemoryPrediction
     from bench.protocol.systems import Pictures
     from models.spec import Spec
 
@@ -117,6 +118,14 @@ def row_spec(row: Row, key: str) -> Spec:
     return make_spec(row.preset[key], row.overrides, row.variant)
 
 
+def cell_spec(row: Row, column: Column) -> Spec:
+    """The spec of a row as a column has it: some columns change it further (a threshold, for instance).
+
+    Raises as `row_spec` does.
+    """
+    return row_spec(row, column.preset_key).override(column.overrides)
+
+
 def protocol_of(row: Row, column: Column, cell: Cell | None = None) -> str:
     """The protocol of a cell: its own or the column's, or where that is by system, that of the row's preset.
 
@@ -210,7 +219,7 @@ def count_one(spec: Spec, count: Count) -> dict:
         found = params.count(spec)
         return {"value": int(getattr(found, _PARAMS[count.protocol])), "by_part": dict(found.by_part)}
     if isinstance(count.how, Training):
-        return _predict(spec, count.how)
+        return _predict(spec, count)
     from bench.protocol import flops
 
     found = flops.average(spec, count.how.pictures, count.protocol, count.how.end)
@@ -224,11 +233,23 @@ def count_one(spec: Spec, count: Count) -> dict:
     }
 
 
-def _predict(spec: Spec, step: Training) -> dict:
+def _predict(spec: Spec, count: Count) -> dict:
+    found = _prediction(spec, count.how)
+    if count.protocol not in found.by_protocol:
+        raise UserError(f"no protocol {count.protocol!r}{nearest(count.protocol, found.by_protocol)}")
+    return {
+        "value": int(found.by_protocol[count.protocol]),
+        "phases": dict(found.phases),
+        "assumptions": found.assumptions(),
+    }
+
+
+@lru_cache(maxsize=1)
+def _prediction(spec: Spec, step: Training) -> MemoryPrediction:
+    """Kept, because both protocols of a cell follow from one step."""
     from bench.protocol import memory
 
-    found = memory.predict_cell(step.paper, spec, step.batch, step.crop, step.dataset)
-    return {"value": int(found.peak), "phases": dict(found.phases), "assumptions": found.assumptions()}
+    return memory.predict_cell(step.paper, spec, step.batch, step.crop, step.dataset)
 
 
 def missing(

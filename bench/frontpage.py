@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tables
 from bench import plots
-from bench.compare import CONTRADICTED, EQUAL, MEANING, NEAR, NOT_RUN, OUTSIDE
+from bench.compare import CONTRADICTED, EQUAL, MEANING, NEAR, OUTSIDE
 from bench.errors import UserError
 from bench.files import atomic_files
 from bench.markdown import Lines, escape, table
@@ -22,6 +22,7 @@ Do the published numbers hold? Every report sets each printed cell of a table be
 Written by `python -m bench table PAPER TABLE`; this page by `python -m bench report`."""
 
 _WORST = 15
+_SHORT = 320  # characters of a reason on this page
 _FIELDS = ("verdict", "evidence", "published_value", "published", "measured", "metric", "row_label")
 
 
@@ -126,6 +127,7 @@ def page(out: Path, reports: Sequence[Report], plots_of: dict[str, str]) -> str:
         "\n".join(cautions(reports)),
         "\n".join(by_evidence(reports)),
         "\n".join(worst(reports)),
+        "\n".join(predictions(reports)),
         *("\n".join(one_paper(found, plots_of.get(paper))) for paper, found in _by_paper(reports).items()),
         *_others(Path(out)),
     ]
@@ -158,7 +160,7 @@ def cautions(reports: Sequence[Report]) -> Lines:
 
 
 def _share(cells: Sequence[dict], kind: str) -> str:
-    run = [cell for cell in cells if cell["evidence"] == kind and cell["verdict"] != NOT_RUN]
+    run = [cell for cell in cells if cell["evidence"] == kind and cell["measured"] is not None]
     equal = sum(cell["verdict"] == EQUAL for cell in run)
     return f"{equal} of {len(run)} ({100 * equal / len(run):.1f} %)" if run else "–"
 
@@ -177,12 +179,15 @@ def by_evidence(reports: Sequence[Report]) -> Lines:
 
 
 def worst(reports: Sequence[Report]) -> Lines:
-    """The cells that are farthest from print, relative to it; settings are chosen and not among them."""
+    """The cells that are farthest from print, relative to it. Settings, which are chosen, and predictions,
+    which have a table of their own, are not among them.
+    """
     found = []
     for report in reports:
         for cell in report.cells:
             differs = cell["verdict"] in (NEAR, OUTSIDE, CONTRADICTED) and cell["measured"] is not None
-            if differs and cell["evidence"] != "configured" and cell["published_value"]:
+            apart = cell["evidence"] in ("configured", "predicted")
+            if differs and not apart and cell["published_value"]:
                 share = (cell["measured"] / cell["published_value"] - 1) * 100
                 found.append((share, report, cell))
     if not found:
@@ -195,12 +200,54 @@ def worst(reports: Sequence[Report]) -> Lines:
             _with_unit(cell),
             f"{cell['measured']:.6g}",
             f"{share:+.1f} % `{cell['verdict']}`",
-            escape(cell.get("reason") or "not explained yet"),
+            escape(_in_short(cell.get("reason") or "not explained yet")),
         ]
         for share, report, cell in found[:_WORST]
     ]
     header = ["table", "cell", "printed", "ours", "difference", "why"]
-    return [f"## The {len(body)} largest disagreements, settings apart", "", *table(header, body)]
+    title = f"## The {len(body)} largest disagreements, settings and predictions apart"
+    return [title, "", *table(header, body)]
+
+
+def predictions(reports: Sequence[Report]) -> Lines:
+    """How far the predictions of each table are from print, by each protocol."""
+    names: dict[str, None] = {}
+    body = []
+    for report in reports:
+        errors: dict[str, list[float]] = {}
+        for cell in report.cells:
+            if cell["evidence"] != "predicted" or cell["measured"] is None:
+                continue
+            for name, ours in {cell["protocol"]: cell["measured"], **cell.get("also", {})}.items():
+                errors.setdefault(name, []).append((ours / cell["published_value"] - 1) * 100)
+        names |= dict.fromkeys(errors)
+        if errors:
+            body.append((report.label, errors))
+    if not body:
+        return []
+    lines = [
+        [label, str(max(map(len, errors.values()))), *(_range(errors.get(name)) for name in names)]
+        for label, errors in body
+    ]
+    header = ["table", "cells", *(f"`{name}`" for name in names)]
+    note = "Ours against print, from the nearest cell to the farthest; the reports say what explains it."
+    return ["## Predicted training memory", "", *table(header, lines), "", note]
+
+
+def _range(errors: Sequence[float] | None) -> str:
+    if not errors:
+        return "–"
+    ends = [f"{error:+.1f} %".replace("-0.0", "0.0").replace("+0.0", "0.0") for error in errors]
+    near, far = (pick(zip(map(abs, errors), ends, strict=True))[1] for pick in (min, max))
+    return near if near == far else f"{near} to {far}"
+
+
+def _in_short(reason: str) -> str:
+    """The first sentences of a reason; the report has the rest."""
+    if len(reason) <= _SHORT:
+        return reason
+    end = reason.rfind(". ", 0, _SHORT)
+    return f"{reason[: end + 1] if end > 0 else reason[:_SHORT]} …"
 
 
 def _with_unit(cell: dict) -> str:
@@ -215,11 +262,20 @@ def one_paper(reports: Sequence[Report], plot: str | None) -> Lines:
     body = []
     for report in reports:
         signs = _signs(report.cells) if report.data else ["–"] * len(MEANING)
-        mini = f"{len(report.data['mini']['rows'])} rows" if report.data and "mini" in report.data else "–"
-        body.append([report.link, escape(report.record.title), *signs, _share(report.cells, "counted"), mini])
+        share = _share(report.cells, "counted")
+        body.append([report.link, escape(report.record.title), *signs, share, _mini(report.data or {})])
     header = ["table", "", *(f"`{sign}`" for sign in MEANING), "counted equal", "mini"]
     picture = ["", f"![Counted cells of {name}, published and ours]({plot})"] if plot else []
     return [f"## {name}", "", *table(header, body), *picture]
+
+
+def _mini(data: dict) -> str:
+    """How many rows were trained small: for the report, and on other data sets before."""
+    runs = [f"{len(data['mini']['rows'])} rows"] if "mini" in data else []
+    for dataset, mini in data.get("mini_baselines", {}).items():
+        if dataset != "embedded":
+            runs.append(f"{len(mini['rows'])} rows on {dataset}")
+    return "; ".join(runs) or "–"
 
 
 def _audit(out: Path) -> list[str]:
@@ -234,7 +290,8 @@ def _audit(out: Path) -> list[str]:
 
 def _others(out: Path) -> list[str]:
     """Links to the reports that belong to no printed table, such as those on other data."""
-    files = [*sorted(out.glob("mini/*.md")), *sorted(out.glob("performance.md"))]
+    names = ("mini.md", "mini/*.md", "performance.md")
+    files = [file for name in names for file in sorted(out.glob(name))]
     if not files:
         return []
     links = [f"- [{file.stem}]({file.relative_to(out).as_posix()})" for file in files]

@@ -51,9 +51,10 @@ def as_json(preset: str, found: MemoryPrediction) -> dict[str, Any]:
 
 def report(preset: str, found: MemoryPrediction) -> list[str]:
     """The lines to print: the peak, the peak of each phase, what stays, and the assumptions."""
-    from bench.protocol.memory import PROTOCOL
+    from bench.protocol.memory import PROCESS, PROTOCOL
 
     lines = [f"{preset}, {PROTOCOL}", "", _line("peak of a training step", found.peak)]
+    lines += [_line("in nvidia-smi", found.by_protocol[PROCESS])]
     lines += [_line(f"  {name}", size) for name, size in found.phases.items() if name]
     lines += ["lives through the whole step"]
     lines += [_line(f"  {name}", size) for name, size in found.rest.items()]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UserError
+from bench.weights import RANDOM, load_weights
 
 if TYPE_CHECKING:
     import torch
@@ -18,20 +19,26 @@ if TYPE_CHECKING:
     from bench.data.base import DatasetInfo, SegmentationDataset
     from models.inference import Task
     from models.spec import Spec
+    from tables import Column, Row
 
 TRAIN_PREFIX = "train."
+RELEASED = "released"
+"""What --weights says instead of a file's name."""
 
 
 @dataclass(frozen=True)
 class ModelChoice:
     """A model that the options name: `label` for messages and folders, `spec` to build it from, the `dataset`
-    whose classes it has, and the `task` that it was made for.
+    whose classes it has, the `task` that it was made for, and the `preset` that it was made of; of a table's
+    row also its `place`: paper, table, row and the key of its preset.
     """
 
     label: str
     spec: Spec
     dataset: str
     task: Task = "semantic"
+    preset: str | None = None
+    place: tuple[str, str, int, str] | None = None
 
 
 def add_model_options(parser: argparse.ArgumentParser, rows: bool = False) -> None:
@@ -55,11 +62,13 @@ def add_model_options(parser: argparse.ArgumentParser, rows: bool = False) -> No
     )  # fmt: skip
 
 
-def add_data_options(parser: argparse.ArgumentParser, split: str) -> None:
+def add_data_options(parser: argparse.ArgumentParser, split: str, required: bool = True) -> None:
     """Adds --dataset, --root, --split and --skip-corrupt."""
+    default = "" if required else "; default: the one that the model was made for"
     parser.add_argument(
-        "--dataset", required=True, metavar="NAME", help="embedded, ade20k, cityscapes or camvid"
-    )
+        "--dataset", required=required, metavar="NAME",
+        help=f"embedded, ade20k, cityscapes, coco, ...{default}",
+    )  # fmt: skip
     parser.add_argument("--root", type=Path, metavar="DIR", help="the dataset's folder (embedded has none)")
     parser.add_argument("--split", default=split, help="default: %(default)s")
     parser.add_argument(
@@ -75,11 +84,17 @@ def add_task_option(parser: argparse.ArgumentParser, meaning: str) -> None:
 
 
 def add_weights_options(parser: argparse.ArgumentParser) -> None:
-    """Adds --weights and --run."""
+    """Adds --weights, --accept-licence and --run."""
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--weights", type=Path, metavar="FILE", help="a released checkpoint, or a run's")
+    which.add_argument(
+        "--weights", type=Path, metavar="FILE",
+        help=f"a released checkpoint, or a run's; {RELEASED}: the authors' own, downloaded",
+    )  # fmt: skip
     which.add_argument(
         "--run", type=Path, metavar="DIR", dest="folder", help="a run folder: its model and weights"
+    )
+    parser.add_argument(
+        "--accept-licence", action="store_true", help=f"of the authors' weights, with --weights {RELEASED}"
     )
 
 
@@ -141,7 +156,7 @@ def chosen_models(args: argparse.Namespace, dataset: str | None = None) -> list[
         choices = _rows(args.table, args.row, dataset, args.column)
     elif args.preset is not None:
         spec = _preset(args.preset, args.variant)
-        choices = [ModelChoice(args.preset, spec, *split_preset(args.preset))]
+        choices = [ModelChoice(args.preset, spec, *split_preset(args.preset), args.preset)]
     else:
         raise UserError(
             "which model? give --preset NAME or --table PAPER/TABLE (python -m bench table shows tables)"
@@ -184,6 +199,34 @@ def parse_change(text: str) -> tuple[str, Any]:
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """A model and the file of its weights: None for random ones, RELEASED for the authors', not yet fetched.
+
+    `classes` are those of a run; those of a preset follow from its data set.
+    """
+
+    model: ModelChoice
+    weights: Path | None
+    classes: DatasetInfo | None = None
+
+    def on(self, data: DatasetInfo | None = None) -> DatasetInfo:
+        """The classes that the model has on a data set, by default on that which it was made for.
+
+        Raises UserError where their numbers differ.
+        """
+        from bench.data.classes import dataset_classes
+        from bench.tasks import task_info, things_first
+
+        info, spec = self.classes, self.model.spec
+        if data is not None or info is None:
+            data = data or dataset_classes(self.model.dataset)
+            info = task_info(data, self.model.task, things_first(spec))
+        if spec.num_classes != info.num_classes:
+            raise UserError(f"the model has {spec.num_classes} classes, {info.name} has {info.num_classes}")
+        return info
+
+
+@dataclass(frozen=True)
 class Weighted:
     """A model that has its weights, `words` about where they come from, its classes and its task."""
 
@@ -193,32 +236,48 @@ class Weighted:
     task: Task
 
 
-def weighted_model(args: argparse.Namespace, data: DatasetInfo | None = None) -> Weighted:
-    """The model that the options describe.
+def chosen_weights(args: argparse.Namespace) -> Chosen:
+    """The model and the weights that the options describe; no file of weights is looked at.
 
-    `data`: the classes of the data set that it is used on; by default those that it was made for. Raises
-    UserError, SpecError or CheckpointError.
+    Raises UserError or SpecError.
     """
-    from bench.data.classes import dataset_classes
-    from bench.tasks import task_info, things_first
-
     if args.folder is None:
-        choice = chosen_model(args, getattr(args, "dataset", None))
-        spec, task, path = choice.spec, choice.task, args.weights
-        info = task_info(data or dataset_classes(choice.dataset), task, things_first(spec))
-    else:
-        if any((args.preset, args.table, args.row, args.column, args.variant, args.changes)):
-            unused = "--preset, --table, --row, --column, --variant and --set"
-            raise UserError(f"--run brings its own model; leave out {unused}")
-        (spec, task, info), path = run_model(args.folder), args.folder / "checkpoint.pt"
-        info = info if data is None else task_info(data, task, things_first(spec))
-    if spec.num_classes != info.num_classes:
-        raise UserError(f"the model has {spec.num_classes} classes, {info.name} has {info.num_classes}")
-    model = spec.build()
-    if path is None:
-        words = "weights: random (no --weights, no --run): the result means nothing"
-        return Weighted(model, words, info, task)
-    return Weighted(model, load_weights(model, path), info, task)
+        return Chosen(chosen_model(args, getattr(args, "dataset", None)), args.weights)
+    if any((args.preset, args.table, args.row, args.column, args.variant, args.changes)):
+        unused = "--preset, --table, --row, --column, --variant and --set"
+        raise UserError(f"--run brings its own model; leave out {unused}")
+    spec, task, info = run_model(args.folder)
+    choice = ModelChoice(args.folder.name, spec, info.name, task)
+    return Chosen(choice, args.folder / "checkpoint.pt", info)
+
+
+def weights_file(args: argparse.Namespace, chosen: Chosen) -> Path | None:
+    """The file of the weights; the authors' own are fetched. None: random weights.
+
+    Raises UserError where they were not released, or as `bench.getting.weights.fetch_weights` does.
+    """
+    if chosen.weights != Path(RELEASED):
+        return chosen.weights
+    from bench.accuracy.released import release
+    from bench.getting.report import Bar
+    from bench.getting.weights import fetch_weights
+
+    name = release(chosen.model)
+    with Bar() as report:
+        return fetch_weights(chosen.model.preset, args.accept_licence, name=name, report=report)
+
+
+def weighted_model(args: argparse.Namespace, data: DatasetInfo | None = None) -> Weighted:
+    """The model that the options describe, with its weights. `data`: the classes of the data set that it is
+    used on.
+
+    Raises UserError, SpecError or CheckpointError.
+    """
+    chosen = chosen_weights(args)
+    info, path = chosen.on(data), weights_file(args, chosen)
+    model = chosen.model.spec.build()
+    words = RANDOM if path is None else load_weights(model, path)
+    return Weighted(model, words, info, chosen.model.task)
 
 
 def run_model(folder: Path) -> tuple[Spec, Task, DatasetInfo]:
@@ -241,25 +300,9 @@ def run_model(folder: Path) -> tuple[Spec, Task, DatasetInfo]:
     return from_dict(Spec, description["model"]), description["train"].get("task", "semantic"), info
 
 
-def load_weights(model: nn.Module, path: Path) -> str:
-    """Loads a file into `model`: a released checkpoint, or a run's checkpoint. Returns what it did, in words.
-
-    Raises CheckpointError or UserError naming the file and what does not fit.
-    """
-    from bench.train.checkpoint import is_checkpoint, load_model
-    from models import load_official
-
-    if not path.is_file():
-        raise UserError(f"no weights at {path}")
-    if is_checkpoint(path):
-        return f"weights: {path}, step {load_model(path, model)}"
-    return f"weights: {path}, {load_official(model, path).matched} tensors"
-
-
 def _rows(table: str, row: int | None, dataset: str | None, column: str | None) -> list[ModelChoice]:
-    from bench.cells import load_table, row_spec
+    from bench.cells import load_table
     from bench.errors import nearest
-    from bench.tasks import split_preset
 
     paper, slash, number = table.partition("/")
     if not slash:
@@ -270,17 +313,31 @@ def _rows(table: str, row: int | None, dataset: str | None, column: str | None) 
     ids = [found.id for found in record.columns]
     if column is not None and column not in ids:
         raise UserError(f"{paper} table {number} has no column {column!r}{nearest(column, ids)}")
-    wanted = dataset if column is None else record.column(column).preset_key
+    asked = None if column is None else record.column(column)
     found = []
     for line in record.rows if row is None else [record.row(row)]:
         if not line.preset:
             if row is not None:
                 raise UserError(f"{paper} table {number}, row {row}: {line.unbuildable or 'cannot be built'}")
             continue
-        key = wanted if wanted in line.preset else next(iter(line.preset))
-        label = f"{paper}-table{number}-row{line.number}" + (f"-{column}" if column else "")
-        found.append(ModelChoice(label, row_spec(line, key), *split_preset(line.preset[key])))
+        key = asked.preset_key if asked else dataset if dataset in line.preset else next(iter(line.preset))
+        if key not in line.preset:
+            if row is not None:
+                raise UserError(f"{paper} table {number}, row {row} has no model for the column {column!r}")
+            continue
+        found.append(_row_choice((paper, number, line.number, key), line, asked))
     return found
+
+
+def _row_choice(place: tuple[str, str, int, str], row: Row, column: Column | None) -> ModelChoice:
+    from bench.counting import cell_spec, row_spec
+    from bench.tasks import key_task, split_preset
+
+    paper, table, number, key = place
+    label = f"{paper}-table{table}-row{number}" + (f"-{column.id}" if column else "")
+    spec = cell_spec(row, column) if column else row_spec(row, key)
+    dataset, task = split_preset(row.preset[key])
+    return ModelChoice(label, spec, dataset, key_task(key) or task, row.preset[key], place)
 
 
 def _preset(name: str, variant: str | None) -> Spec:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from bench.cells import CellResult
 from bench.compare import CONTRADICTED, EQUAL, MEANING, NEAR, OUTSIDE
+from bench.orderings import HOLDS, REVERSED, UNTOLD
 from bench.records import code_version
-from bench.render_mini import MiniRow
+from bench.render_mini import MiniRow, common_reference
+from bench.spread import Difference
 from tables import Column, TableRecord
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 _INK, _GRID, _FAINT = "#222222", "#e6e9ed", "#9aa5b1"
 _OURS = {"color": "#1b6ca8", "ms": 6}
 _PUBLISHED = "#d1495b"
+_VERDICTS = {HOLDS: "#2a7f62", REVERSED: "#6a4c93", UNTOLD: "#9aa5b1"}
 _MARKS = "sd^v"  # one for each column of published differences
 _SIGNS = {
     EQUAL: ("o", _OURS["color"]),
@@ -117,11 +120,14 @@ def _plain_ticks(axis) -> None:  # noqa: ANN001
 
 
 def counted_drawing(record: TableRecord, results: Sequence[CellResult]) -> Drawing | None:
-    """Published numbers against ours, a panel for each counted column; None where nothing was counted."""
-    counted = [result for result in results if result.measured is not None and result.evidence == "counted"]
+    """Published numbers against ours, a panel for each column that was counted or predicted; None where
+    nothing was."""
+    kinds = ("counted", "predicted")
+    counted = [result for result in results if result.measured is not None and result.evidence in kinds]
     if not counted:
         return None
-    labels = [[row.label for row in record.rows], [(column.label, column.also) for column in record.columns]]
+    columns = [(column.label, column.unit, column.also) for column in record.columns]
+    labels = [[row.label for row in record.rows], columns]
     shown = [
         (r.row.number, r.column.id, r.cell.text, r.measured, r.verdict, sorted(r.also.items()))
         for r in counted
@@ -154,24 +160,26 @@ def _counted_panel(axis: "Axes", column: Column, results: list[CellResult], plac
     lefts = [value - width / 2 for value, width in zip(published, widths, strict=True)]
     axis.barh(rows, widths, 0.5, lefts, color=_PUBLISHED, alpha=0.2, label="prints as published")
     axis.plot(published, rows, "|", ms=14, color=_PUBLISHED, label="published")
-    axis.plot([float(r.measured) for r in results], rows, "o", **_OURS, label="ours, by the paper's protocol")
+    ours = "ours, by the paper's protocol" if results[0].evidence == "counted" else f"ours, {column.protocol}"
+    axis.plot([float(r.measured) for r in results], rows, "o", **_OURS, label=ours)
     also = [(float(r.also[column.also]), places[r.row.number]) for r in results if column.also in r.also]
     if also:
         axis.plot(*zip(*also, strict=True), "D", ms=4, mfc="none", color=_FAINT, label=f"ours, {column.also}")
     for result in results:
         at = (float(result.measured), places[result.row.number])
-        text = f"{result.measured:.2f}  {result.verdict}"
+        number = f"{result.measured:,.0f}" if result.measured >= 1000 else f"{result.measured:.2f}"
+        text = f"{number}  {result.verdict}"
         axis.annotate(text, at, (0, 14), textcoords="offset points", ha="center", fontsize=8, color=_INK)
-    axis.set_xlabel(column.label)
+    axis.set_xlabel(column.label if f"({column.unit})" in column.label else f"{column.label} ({column.unit})")
     if max(published) > 6 * min(published):
         axis.set_xscale("log")
         _plain_ticks(axis.xaxis)
     axis.use_sticky_edges = False
-    axis.margins(x=0.12)
+    axis.margins(x=0.18)
 
 
 def mini_drawing(record: TableRecord, rows: Sequence[MiniRow]) -> Drawing | None:
-    """Differences to the first row with their intervals, and the published ones; None with one row."""
+    """Differences to the reference rows with their intervals, and the published ones; None with one row."""
     if all(row.over is None for row in rows):
         return None
     return _drawing(rows, lambda: _mini_figure(record, rows))
@@ -179,28 +187,29 @@ def mini_drawing(record: TableRecord, rows: Sequence[MiniRow]) -> Drawing | None
 
 def _mini_figure(record: TableRecord, rows: Sequence[MiniRow]) -> "Figure":
     compared = [row for row in rows if row.over is not None]
-    figure, (axis,) = _panels(1, [row.label for row in compared])
+    common = common_reference(rows)
+    names = [row.label if common else f"{row.label}\nminus {row.reference[1]}" for row in compared]
+    figure, (axis,) = _panels(1, names)
     axis.axvline(0, color=_INK, lw=0.8)
     places = range(1, len(compared) + 1)
     for place, row in zip(places, compared, strict=True):
-        _mini_line(axis, place, row, rows[0])
+        _mini_line(axis, place, row)
     columns = [column for column in record.columns if any(column.id in row.published for row in compared)]
     for mark, column in zip(_MARKS, columns, strict=False):
         sizes = [row.published.get(column.id, math.nan) for row in compared]
         above = [place - 0.2 for place in places]
         label = f"published, {column.label}"
         axis.plot(sizes, above, mark, ms=6, mfc="none", color=_PUBLISHED, label=label)
-    axis.set_xlabel(f"mIoU minus that of {rows[0].label} (points)")
+    axis.set_xlabel(f"mIoU minus that of {common} (points)" if common else "difference in mIoU (points)")
     handles, labels = axis.get_legend_handles_labels()
     _legend(figure, dict(zip(labels, handles, strict=True)), ncols=2)
     return figure
 
 
-def _mini_line(axis: "Axes", place: int, row: MiniRow, first: MiniRow) -> None:
+def _mini_line(axis: "Axes", place: int, row: MiniRow) -> None:
     """One row: the mean difference with its interval, and the difference of each seed below it."""
     over = row.over
-    pairs = [score - other for score, other in zip(row.scores, first.scores, strict=True)]
-    axis.plot(pairs, [place + 0.2] * len(pairs), ".", ms=4, color=_FAINT, label="each seed")
+    axis.plot(row.pairs, [place + 0.2] * len(row.pairs), ".", ms=4, color=_FAINT, label="each seed")
     if over.low is not None:
         axis.plot(
             [over.low, over.high], [place, place], "-|", color=_OURS["color"], ms=10, label="95 % interval"
@@ -208,18 +217,46 @@ def _mini_line(axis: "Axes", place: int, row: MiniRow, first: MiniRow) -> None:
     axis.plot(over.mean, place, "o", **_OURS, label="mean over seeds")
 
 
-def _panels(count: int, labels: Sequence[str]) -> "tuple[Figure, list[Axes]]":
-    """A figure with `count` panels side by side and a line for each label, the first on top."""
+def orderings_drawing(lines: Sequence[tuple[str, str, Difference, list[float]]]) -> Drawing | None:
+    """Our differences with their intervals beside published ones, a line for each pair of rows.
+
+    `lines`: (label, verdict, our difference, the published differences). None without any.
+    """
+    return _drawing(lines, lambda: _orderings_figure(lines)) if lines else None
+
+
+def _orderings_figure(lines: Sequence[tuple[str, str, Difference, list[float]]]) -> "Figure":
+    figure, (axis,) = _panels(1, [line[0] for line in lines], height=0.3)
+    figure.set_size_inches(10, figure.get_figheight())
+    axis.tick_params(axis="y", labelsize=8)
+    axis.axvline(0, color=_INK, lw=0.8)
+    for place, (_, verdict, found, published) in enumerate(lines, start=1):
+        color = _VERDICTS[verdict]
+        if found.low is not None:
+            axis.plot([found.low, found.high], [place, place], "-|", color=color, ms=8, label=verdict)
+        axis.plot(found.mean, place, "o", color=color, ms=5)
+        style = {"ms": 5, "mfc": "none", "color": _PUBLISHED, "label": "published"}
+        axis.plot(published, [place] * len(published), _MARKS[0], **style)
+    axis.set_xlabel("difference in mIoU (points) with its 95 % interval")
+    handles, labels = axis.get_legend_handles_labels()
+    known = dict(zip(labels, handles, strict=True))
+    _legend(figure, {name: known[name] for name in (*_VERDICTS, "published") if name in known}, ncols=4)
+    return figure
+
+
+def _panels(count: int, labels: Sequence[str], height: float = 0.55) -> "tuple[Figure, list[Axes]]":
+    """A figure with `count` panels side by side and a line for each label, `height` inches apart, the first
+    on top."""
     from matplotlib.figure import Figure
 
-    size = (max(7.0, 4.6 * count), 1.3 + 0.55 * len(labels))
+    size = (max(7.0, 4.6 * count), 1.3 + height * len(labels))
     figure = Figure(figsize=size, dpi=120, layout="constrained")
     axes = list(figure.subplots(1, count, squeeze=False)[0])
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(axis="x", color=_GRID)
         axis.set_axisbelow(True)
-        axis.set_yticks(range(1, len(labels) + 1), labels)
+        axis.set_yticks(range(1, len(labels) + 1), labels if axis is axes[0] else [""] * len(labels))
         axis.set_ylim(len(labels) + 0.6, 0.4)
     return figure, axes
 

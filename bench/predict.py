@@ -19,7 +19,7 @@ from bench.data.pairs import read_image
 from bench.data.panoptic import panoptic_picture
 from bench.data.picture import contact_sheet
 from bench.data.resize import from_pil
-from bench.evaluate.ap import annotation, encode
+from bench.evaluate.ap_image import annotation, encode
 from bench.evaluate.predict import (
     TestSpec,
     predict_instances,

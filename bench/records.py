@@ -54,10 +54,10 @@ class Store:
         line = json.dumps({"key": key, "record": record}, sort_keys=True, allow_nan=False) + "\n"
         self.file.parent.mkdir(parents=True, exist_ok=True)
         with self._locked() as handle:
-            end = _whole_lines(handle)
+            end = whole_lines(handle)
             os.ftruncate(handle, end)  # drops the torn line of a writer that was killed
             try:
-                _write(handle, line.encode())
+                write_all(handle, line.encode())
                 os.fsync(handle)
             except OSError as error:
                 os.ftruncate(handle, end)
@@ -129,7 +129,7 @@ def _parse(line: bytes) -> dict | None:
     return None
 
 
-def _whole_lines(handle: int, block: int = 1 << 16) -> int:
+def whole_lines(handle: int, block: int = 1 << 16) -> int:
     """The length of the file up to and including its last newline."""
     end = os.fstat(handle).st_size
     while end:
@@ -141,6 +141,7 @@ def _whole_lines(handle: int, block: int = 1 << 16) -> int:
     return 0
 
 
-def _write(handle: int, data: bytes) -> None:
+def write_all(handle: int, data: bytes) -> None:
+    """Writes all of `data`, in as many steps as the system takes for it."""
     while data:
         data = data[os.write(handle, data) :]

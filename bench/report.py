@@ -13,6 +13,8 @@ from bench.render_mini import mini_data, mini_rows, mini_section
 from tables import RecordError, TableRecord
 
 BASELINES = Path(__file__).resolve().parent.parent / "reports" / "baselines"
+EMBEDDED = "embedded"
+_TITLES = {"camvid": "CamVid"}
 
 
 def write(
@@ -29,26 +31,41 @@ def write(
     that is not of this table.
     """
     stem = Path(out) / record.paper / f"table{record.table}"
-    replications = {
-        "mini": ("Mini replication", mini),
-        "baseline": ("Mini replication: the committed baseline run", read_baseline(record, baselines)),
-    }
-    figures = {"counted": plots.counted_drawing(record, results)}
-    sections = []
-    for kind, (title, found) in replications.items():
-        figures[kind] = plots.mini_drawing(record, mini_rows(record, found)) if found else None
-        if found:
-            sections.append(
-                mini_section(record, found, title, _plot(stem, kind).name if figures[kind] else None)
-            )
-    counted = _plot(stem, "counted").name if figures["counted"] else None
+    figures = dict.fromkeys(_plot(stem, kind) for kind in ("counted", "mini", "baseline", *_TITLES))
+    figures[_plot(stem, "counted")] = plots.counted_drawing(record, results)
+    sections, kept = [], read_baselines(record, baselines)
+    for kind, title, found in replications(mini, kept):
+        figure = figures[_plot(stem, kind)] = plots.mini_drawing(record, mini_rows(record, found))
+        sections.append(mini_section(record, found, title, _plot(stem, kind).name if figure else None))
+    counted = _plot(stem, "counted").name if figures[_plot(stem, "counted")] else None
     data = payload(record, results, environment, mini_data(record, mini) if mini else None)
+    if kept:
+        data["mini_baselines"] = {dataset: mini_data(record, found) for dataset, found in kept.items()}
     texts = {
         stem.with_suffix(".md"): markdown(record, results, sections, counted, environment),
         stem.with_suffix(".json"): json_text(data),
         stem.with_suffix(".csv"): csv_text(data),
     }
-    return _write_all(texts, {_plot(stem, kind): figure for kind, figure in figures.items()})
+    return _write_all(texts, figures)
+
+
+def replications(mini: dict | None, kept: dict[str, dict]) -> list[tuple[str, str, dict]]:
+    """The mini replications that a report shows: (end of the plot's file name, title, result); the run of the
+    day, where it is not the committed one, and what is committed."""
+    runs = [("mini", f"Mini replication{_on(mini['dataset'])}", mini)] if mini else []
+    committed = [
+        (
+            "baseline" if dataset == EMBEDDED else dataset,
+            f"Mini replication{_on(dataset)}: the committed baseline run",
+            found,
+        )
+        for dataset, found in kept.items()
+    ]
+    return [run for run in runs if run[2] not in kept.values()] + committed
+
+
+def _on(dataset: str) -> str:
+    return "" if dataset == EMBEDDED else f" on {_TITLES.get(dataset, dataset)}"
 
 
 def _plot(stem: Path, kind: str) -> Path:
@@ -69,16 +86,23 @@ def _write_all(texts: dict[Path, str], figures: dict) -> list[Path]:
     return [*texts, *drawn]
 
 
-def baseline_path(record: TableRecord, baselines: Path = BASELINES) -> Path:
-    """Where the committed mini run of a table is kept."""
-    return Path(baselines) / record.paper / f"table{record.table}_mini.json"
+def baseline_path(record: TableRecord, baselines: Path = BASELINES, dataset: str = EMBEDDED) -> Path:
+    """Where the committed mini run of a table on a data set is kept."""
+    ending = "_mini" if dataset == EMBEDDED else f"-{dataset}"
+    return Path(baselines) / record.paper / f"table{record.table}{ending}.json"
 
 
-def read_baseline(record: TableRecord, baselines: Path = BASELINES) -> dict | None:
-    """The committed mini run, or None. Raises RecordError for one that is not of this table."""
-    path = baseline_path(record, baselines)
-    if not path.is_file():
-        return None
+def read_baselines(record: TableRecord, baselines: Path = BASELINES) -> dict[str, dict]:
+    """The committed mini runs of a table by data set, the embedded one first. Raises RecordError for one that
+    is not of this table."""
+    kept = {EMBEDDED: baseline_path(record, baselines)}
+    stem = f"table{record.table}-"
+    for path in sorted((Path(baselines) / record.paper).glob(f"{stem}*.json")):
+        kept[path.stem.removeprefix(stem)] = path
+    return {dataset: _baseline(record, path) for dataset, path in kept.items() if path.is_file()}
+
+
+def _baseline(record: TableRecord, path: Path) -> dict:
     try:
         mini = json.loads(path.read_text(encoding="utf-8"))
         mini_rows(record, mini)

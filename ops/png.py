@@ -43,13 +43,15 @@ def png_segment_ids(deflated: Tensor, height: int, width: int) -> Tensor:
 
 def png_segment_ids_reference(deflated: Tensor, height: int, width: int) -> Tensor:
     """The same, row by row: section 9 of the PNG specification."""
-    try:
-        raw = zlib.decompress(deflated.numpy().tobytes())
-    except zlib.error as error:
+    size, data, unpacker = 3 * width, deflated.numpy().tobytes(), zlib.decompressobj(-15)
+    if len(data) < 2 or data[0] & 15 != 8 or data[1] & 32:
+        raise ValueError("png_segment_ids: the bytes are not deflated, or with a dictionary")
+    try:  # no more than the picture has, whatever the bytes would unpack to
+        raw = unpacker.decompress(data[2:], height * (size + 1) + 1)
+    except (zlib.error, OverflowError) as error:
         raise ValueError(f"png_segment_ids: {error}") from error
-    size = 3 * width
-    if len(raw) != height * (size + 1):
-        raise ValueError(f"png_segment_ids: {len(raw)} bytes are not {height} x {width} pixels in 8 bit RGB")
+    if len(raw) != height * (size + 1) or not unpacker.eof:
+        raise ValueError(f"png_segment_ids: the bytes are not {height} x {width} pixels in 8 bit RGB")
     pixels, above = [], [0] * (size + 3)
     for y in range(height):
         start = y * (size + 1)

@@ -68,12 +68,37 @@ def release(choice: ModelChoice) -> str | None:
     return entry.name
 
 
+def fetched(choice: ModelChoice) -> ReleasedWeights | None:
+    """The release that `--weights released` fetches for a model; None where there is none. Raises UserError
+    as `release` does."""
+    name = release(choice)
+    return next((entry for entry in releases(choice.preset or "") if name in (None, entry.name)), None)
+
+
+def said_to_be(choice: ModelChoice) -> ReleasedWeights | None:
+    """The release that a file is if it is the authors' own and their page prints nothing to tell it by.
+
+    None where the page does, and where several could be meant: those of a preset that no row tells apart.
+    """
+    entries = releases(choice.preset or "")
+    if choice.place is not None:
+        paper, table, number, key = choice.place
+        record = load(paper, table)
+        entries = tuple(filter(None, [of_row(record, record.row(number), key)]))
+    return entries[0] if len(entries) == 1 and not _is_told(entries[0]) else None
+
+
+def _is_told(entry: ReleasedWeights) -> bool:
+    """Whether its page prints something that tells its file from another."""
+    return entry.expected.size is not None or bool(entry.expected.digest)
+
+
 def in_file(path: Path, entries: Iterable[ReleasedWeights]) -> ReleasedWeights | None:
     """The published weights that a file holds, told by size and printed hash; None where neither is known or
     they differ."""
     for entry in entries:
         expected = entry.expected
-        if expected.size is None and not expected.digest:
+        if not _is_told(entry):
             continue
         if expected.size is not None and path.stat().st_size != expected.size:
             continue

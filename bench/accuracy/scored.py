@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.accuracy.evidence import OFFICIAL, Evidence, find, put
 from bench.accuracy.plan import Plan, plan
-from bench.accuracy.released import in_file, of_row
+from bench.accuracy.released import fetched, in_file, of_row, said_to_be
 from bench.counting import cell_spec
 from bench.getting.weights import releases
 from bench.records import Store
@@ -46,7 +47,8 @@ def keep(
     """Keeps the scores as evidence if they are such; what was done, in lines.
 
     They are where the whole of an official split, or what the paper took of it, was scored with weights that
-    a page of their authors lists, told by their hash, or of which the user says that they are `official`.
+    a page of their authors lists, told by their hash or fetched from there, or of which the user says that
+    they are `official`.
     """
     from bench.data.registry import registered
 
@@ -72,14 +74,19 @@ def keep(
 
 def _whose(chosen: Chosen, evaluation: Evaluation, official: bool) -> tuple[str | None, str]:
     """The release that the weights are ("": an unknown one of the authors; None: not theirs), and words."""
+    from bench.options import RELEASED
     from bench.weights import is_of_a_run
 
     path, preset = evaluation.weights, chosen.model.preset
     if is_of_a_run(path):
         return None, f"{path} is of a run"
     entry = in_file(path, releases(preset)) if preset else None
+    if entry is None and chosen.weights == Path(RELEASED):
+        entry = fetched(chosen.model)  # their page prints no hash; the file came from it
     if entry is not None:
         return entry.name, f"weights: {entry.name} ({entry.page}), licence {entry.licence}"
     if official:
-        return "", f"weights: {path.name}, said to be the authors' own; their page tells the licence"
+        entry = said_to_be(chosen.model)
+        name = "" if entry is None else entry.name
+        return name, f"weights: {path.name}, said to be the authors' own; their page tells the licence"
     return None, f"no page of authors that is known here lists {path.name} (--official if it is theirs)"

@@ -150,7 +150,6 @@ def _verify(args: argparse.Namespace) -> int:
 
     folder = args.out or Path(os.environ.get("MASKBENCH_STORE") or ".maskbench") / "verify"
     counts = registered(args.dataset).counts_for(args.task)
-    published = {} if args.subset else counts
     splits = [args.split] if args.split else list(counts) or ["train", "val", "test"]
     kind = args.dataset if args.task == "semantic" else f"{args.dataset}-{args.task}"
     faults: list[str] = []
@@ -162,9 +161,8 @@ def _verify(args: argparse.Namespace) -> int:
                 raise
             faults.append(str(error))
             continue
-        found = verify(
-            dataset, published=published.get(split), skip_corrupt=args.skip_corrupt, progress=_progress
-        )
+        published = None if args.subset else dataset.published or counts.get(split)
+        found = verify(dataset, published=published, skip_corrupt=args.skip_corrupt, progress=_progress)
         faults += found.faults
         _report(found, folder / f"{kind}-{split}.json")
     if faults:

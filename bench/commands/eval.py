@@ -151,6 +151,9 @@ def _plan(args: argparse.Namespace, task: Task) -> Plan:
         found = plan(column, record.row(args.row).cells.get(args.column) if args.row else None)
         if isinstance(found, str):
             raise UserError(f"{args.table}, column {args.column}: {found}")
+        if args.split not in ("val", found.split):
+            of = f"column {args.column} of {args.table}"
+            raise UserError(f"--split {args.split}: {of} is of {found.split!r}")
     else:
         found = Plan(task=task, score="", split=args.split)
     return replace(

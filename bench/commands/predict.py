@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     print(made.words)
     device = options.chosen_device(args.device)
     model = made.model.to(device).eval()
-    test = test_recipe(made.info.name, model.spec)
+    test = test_recipe(made.info.name, model.spec, made.task)
     if args.multi_scale:
         test = test.multi_scale()
     predictor = Predictor(model, made.info, args.task or made.task, test, device, args.out)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.errors import UserError, nearest
 
-NAMES = ("counts", "systems", "mini", "operators")
+NAMES = ("settings", "counts", "systems", "mini", "operators")
 
 
 def register(subparsers: argparse._SubParsersAction) -> None:

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tables
+from bench import mini_options
 from bench.errors import UserError, nearest
 
 if TYPE_CHECKING:
+    from bench.mini import Setting
     from bench.records import Store
+    from bench.speed import Measurement
 
 EVIDENCE = ("counted", "configured", "predicted", "measured", "official-weights", "trained", "mini")
 DEFAULT = "counted,configured,predicted,mini"
@@ -32,9 +35,7 @@ def register(subparsers) -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("reports"), metavar="DIR", help="default: %(default)s"
     )
-    parser.add_argument("--budget", default="small", metavar="BUDGET", help="of mini: small, medium or large")
-    parser.add_argument("--seeds", type=int, default=None, metavar="N", help="of mini; default: the budget's")
-    parser.add_argument("--save-baseline", action="store_true", help="also keep the mini run as the baseline")
+    mini_options.add(parser)
     parser.set_defaults(run=run)
 
 
@@ -50,14 +51,14 @@ def run(args: argparse.Namespace) -> int:
     from bench.files import require_writable
     from bench.records import Store
 
-    check_budget(args.budget)
+    setting = mini_options.setting(args)
     store, records = Store(), [load_table(*name) for name in names]
     frontpage.require_ours(args.out)
     for folder in dict.fromkeys([*(args.out / record.paper for record in records), args.out]):
         require_writable(folder)
     count(records, evidence, store)
     for record in records:
-        began = one_table(record, evidence, args, store, began)
+        began = one_table(record, evidence, args, store, setting, began)
     print(f"wrote {frontpage.write(args.out)}")
     return 0
 
@@ -79,6 +80,7 @@ def one_table(
     evidence: tuple[str, ...],
     args: argparse.Namespace,
     store: "Store",
+    setting: "Setting",
     began: float,
 ) -> float:
     """Writes the report of one table; gives the time when it was done, for the next one's wall time."""
@@ -89,8 +91,9 @@ def one_table(
     kinds = of_table(record, evidence, by_default=args.evidence is None)
     if "mini" in evidence and "mini" not in kinds and args.evidence is not None and args.table != ALL:
         print(f"{record.name} has no mini replication: its rows are no models that can be trained small")
-    results = fill(record, kinds, store)
-    mini = run_mini(record, args, store) if "mini" in kinds else None
+    measurement = measure_speed(record, args) if "measured" in kinds else None
+    results = fill(record, kinds, store, measurement)
+    mini = run_mini(record, args, store, setting) if "mini" in kinds else None
     if args.save_baseline and mini is not None:
         save_baseline(record, mini)
     box = environment.describe(command_line(record, kinds, args), time.monotonic() - began)
@@ -134,10 +137,7 @@ def check(args: argparse.Namespace) -> tuple[str, ...]:
     Raises UserError, and RecordError for an unknown table.
     """
     evidence = parse_evidence(DEFAULT if args.evidence is None else args.evidence)
-    if args.seeds is not None and args.seeds < 1:
-        raise UserError(f"--seeds {args.seeds}: at least one seed is needed")
-    if args.save_baseline and "mini" not in evidence:
-        raise UserError("--save-baseline keeps a mini run; --evidence has no mini")
+    mini_options.check(args, evidence)
     if args.paper == ALL and args.table not in (None, ALL):
         raise UserError(f"all papers, but only their table {args.table}? say table all, or name the paper")
     for name in chosen(args.paper, args.table):
@@ -159,24 +159,42 @@ def parse_evidence(text: str) -> tuple[str, ...]:
 def command_line(record, evidence: tuple[str, ...], args: argparse.Namespace) -> str:
     """The command that makes the same report, wherever it is written."""
     command = f"python -m bench table {record.paper} {record.table} --evidence {','.join(evidence)}"
-    if "mini" in evidence:
-        command += f" --budget {args.budget}" + (f" --seeds {args.seeds}" if args.seeds else "")
-    return command
+    return command + (mini_options.words(args) if "mini" in evidence else "")
 
 
-def check_budget(name: str) -> None:
-    """Before anything is computed. Raises UserError for an unknown budget."""
-    from bench.mini import budget_named
-
-    budget_named(name)
-
-
-def run_mini(record, args: argparse.Namespace, store) -> dict:
+def run_mini(
+    record: tables.TableRecord, args: argparse.Namespace, store: "Store", setting: "Setting"
+) -> dict:
     """The mini replication of every row that has a preset."""
     from bench import mini
 
     numbers = [row.number for row in record.rows if row.preset]
-    return mini.run(record, numbers, args.budget, args.seeds, store, progress=True)
+    return mini.run(
+        record, numbers, args.budget, args.seeds, store, progress=True, workers=args.workers, setting=setting
+    )
+
+
+def measure_speed(record: tables.TableRecord, args: argparse.Namespace) -> "Measurement | None":
+    """Times the rows of a table that prints frames a second, on this device; None for another table."""
+    from tqdm import tqdm
+
+    from bench import environment, speed
+    from bench.options import chosen_device
+
+    if not any(column.metric == "fps" for column in record.columns):
+        return None
+    device = chosen_device(None)
+    timed = speed.time_table(
+        record, device, turns=lambda rounds: tqdm(rounds, desc="timing", unit="round", file=sys.stderr)
+    )
+    box = environment.describe("", 0)
+    words = box["device"] if device.type == "cuda" else f"{box['device']}, {box['processor']}"
+    found = speed.Measurement(
+        device=words, torch=box["torch"], operators=box["operators"], date=box["date"], timed=tuple(timed)
+    )
+    if args.save_baseline:
+        print(f"wrote {speed.save(record, found)}")
+    return found
 
 
 def save_baseline(record, mini: dict) -> None:
@@ -184,4 +202,5 @@ def save_baseline(record, mini: dict) -> None:
     from bench.files import atomic_write
     from bench.report import baseline_path
 
-    atomic_write(baseline_path(record), json.dumps(mini, indent=1, ensure_ascii=False) + "\n")
+    path = baseline_path(record, dataset=mini["dataset"])
+    atomic_write(path, json.dumps(mini, indent=1, ensure_ascii=False) + "\n")

@@ -113,7 +113,7 @@ def _dry_run(args: argparse.Namespace, choices: list[ModelChoice], device: torch
         chosen = _with_dataset(args, name)
         info = task_info(registered(name).classes(), task, things_first(choice.spec))
         model = _model_spec(chosen, choice, task, info, _silent)
-        spec = _train_spec(chosen, model, task)
+        spec = _train_spec(chosen, choice, model, task)
         plan = Plan(
             label=choice.label, preset=choice.preset or choice.label, dataset=name, model=model, run=spec,
             processes=args.processes,
@@ -162,7 +162,7 @@ def _train(
     model = _model_spec(args, choice, task, views[0].info, say)
     if weights := world.decide(lambda: _backbone_weights(args, choice)):
         model = model.override({"backbone.weights": weights})
-    spec = _train_spec(args, model, task)
+    spec = _train_spec(args, choice, model, task)
     test = test_recipe(args.dataset, model, task)
     require_task(model.inference.build(), task, test)
     steps = f"{spec.steps} steps of {spec.batch} images, seed {spec.seed}"
@@ -244,10 +244,13 @@ def _backbone_weights(args: argparse.Namespace, choice: ModelChoice) -> str | No
         return str(fetch_backbone(choice.preset, args.accept_licence, report=report))
 
 
-def _train_spec(args: argparse.Namespace, model: Spec, task: Task) -> TrainSpec:
+def _train_spec(args: argparse.Namespace, choice: ModelChoice, model: Spec, task: Task) -> TrainSpec:
+    from bench.printed import as_printed
     from bench.train.recipes import overfit_recipe, train_recipe
 
     spec = overfit_recipe(args.overfit, model) if args.overfit else train_recipe(args.dataset, model, task)
+    if choice.place and not args.overfit:
+        spec = as_printed(spec, choice.place, args.dataset)
     given = {"steps": args.steps, "batch": args.batch, "seed": args.seed, "eval_every": args.eval_every}
     changes = {name: value for name, value in given.items() if value is not None}
     spec = spec.override({"task": task, **changes, **options.train_changes(args.changes)})

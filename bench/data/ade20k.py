@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.data import categories
-from bench.data.ade20k_full import FullLabels, full_pairs
+from bench.data.ade20k_full import FULL_COUNTS, FullLabels, full_pairs
 from bench.data.archive import AnyPath
 from bench.data.base import DatasetInfo
 from bench.data.instance_files import InstanceLabels, read_instances
@@ -58,6 +58,7 @@ class ADE20K(PairedFiles):
         info, shared = categories.ade20k(), []
         if images.parent.name == "ADE":
             pairs, read = full_pairs(images), FullLabels(info, objects=task != "semantic")
+            self.published = FULL_COUNTS[short(images.name)]
         elif task == "semantic":
             labels = need_folder("ade20k", base / "annotations" / folder, LAYOUT, PUBLISHED)
             found = list_files(images, IMAGE_SUFFIXES), list_files(labels, (".png",))

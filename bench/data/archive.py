@@ -16,7 +16,7 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple
 
-from bench.data.zipped import Archive, Member
+from bench.data.zipped import Archive, Member, is_hidden
 from bench.errors import UserError
 
 
@@ -203,7 +203,8 @@ def open_root(path: str | os.PathLike | Zipped) -> AnyPath:
     archives = []
     for folder in ("", *sorted(child.name for child in path.iterdir() if child.is_dir())):
         for file in sorted((path / folder).glob("*.zip")):
-            archives += _with_nested(folder, Archive.of(file))
+            if file.is_file() and not is_hidden(file.name):
+                archives += _with_nested(folder, Archive.of(file))
     return Zipped(Tree(path, path, archives)) if archives else path
 
 

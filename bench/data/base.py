@@ -98,12 +98,15 @@ class Sample:
 class SegmentationDataset(ABC):
     """A finite, indexable set of `Sample`; item i is always the same.
 
-    `skipped` names the samples that `skip_corrupt=True` left out (always empty for generated data).
+    `skipped` names the samples that `skip_corrupt=True` left out (always empty for generated data);
+    `published` is how many samples the official split has, where the files are of another release than that
+    whose counts the registry holds.
     """
 
     info: DatasetInfo
     split: str
     skipped: tuple[str, ...] = ()
+    published: int | None = None
 
     @abstractmethod
     def __len__(self) -> int: ...

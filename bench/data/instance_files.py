@@ -163,8 +163,11 @@ class InstanceLabels:
             area = annotation.get("area", int(rle.area(codes[-1])))
             if not isinstance(area, (int, float)) or not 0 <= area < math.inf:
                 raise UserError(f"{what} has the area {area}")
+            many = annotation.get("iscrowd", 0)
+            if many not in (0, 1):
+                raise UserError(f"{what}: iscrowd is {many!r}, expected 0 or 1")
             labels.append(classes[category])
-            crowd.append(bool(annotation.get("iscrowd", 0)))
+            crowd.append(bool(many))
             areas.append(float(area))
         objects = Objects(
             labels=torch.tensor(labels, dtype=torch.int64),

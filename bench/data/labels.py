@@ -88,6 +88,8 @@ def read_labels(path: AnyPath) -> np.ndarray:
     labels = np.asarray(decode(path))
     if labels.ndim != 2:
         raise UserError(f"{path}: expected one channel of class ids, found {labels.shape[2]} channels")
+    if labels.dtype.kind not in "biu":
+        raise UserError(f"{path}: expected class ids, found numbers of the type {labels.dtype}")
     return labels.astype(np.uint8) if labels.dtype == bool else labels
 
 

@@ -33,7 +33,6 @@ class Batch(NamedTuple):
     sizes: list[tuple[int, int]] | None = None
 
 
-
 SEMANTIC = Targets("semantic")
 _ORDER, _AUGMENT = 1, 2  # independent uses of the seed
 

@@ -12,7 +12,7 @@ from bench.data.archive import AnyPath, open_root
 from bench.data.base import DatasetInfo, Sample, SegmentationDataset
 from bench.data.labels import Labels, decode, read_image
 from bench.data.resize import from_pil
-from bench.data.zipped import UnreadableFile
+from bench.data.zipped import UnreadableFile, is_hidden
 from bench.errors import UserError, nearest
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -95,10 +95,11 @@ class PairedFiles(SegmentationDataset):
 
 
 def list_files(folder: AnyPath, suffixes: Iterable[str], ending: str = "") -> dict[str, AnyPath]:
-    """Stem (without `ending`) -> path of the files in `folder` with one of the suffixes, in order of name."""
+    """Stem (without `ending`) -> path of the files in `folder` with one of the suffixes, in order of name;
+    without hidden ones."""
     wanted = tuple((ending + suffix).lower() for suffix in suffixes)
     found = (path for path in sorted(folder.iterdir()) if path.name.lower().endswith(wanted))
-    return {path.stem.removesuffix(ending): path for path in found}
+    return {path.stem.removesuffix(ending): path for path in found if not is_hidden(path.name)}
 
 
 def pair_up(
@@ -141,7 +142,7 @@ def listed_pairs(
     for folder in (images, labels):
         need_folder(dataset, folder, layout, published)
     try:
-        listed = names.read_bytes().decode("utf-8").split()
+        listed = names.read_bytes().decode("utf-8-sig").split()
     except FileNotFoundError:
         raise UserError(f"dataset {dataset}: no list {names}: expected {layout}") from None
     except UnicodeDecodeError as error:

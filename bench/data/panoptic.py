@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from bench.data.archive import AnyPath
 from bench.data.base import DatasetInfo, Sample
-from bench.data.pairs import decode
+from bench.data.labels import decode
 from bench.data.png_ids import segment_ids
 from bench.errors import UserError
 
@@ -45,7 +44,7 @@ def panoptic(sample: Sample, info: DatasetInfo) -> tuple[Tensor, list[dict[str, 
     return ids, list(segments.values())
 
 
-def read_panoptic(path: Path) -> np.ndarray:
+def read_panoptic(path: AnyPath) -> np.ndarray:
     """Segment ids uint32 [H,W] from a PNG that holds them as R + 256 G + 256^2 B. Raises UserError."""
     try:
         ids = segment_ids(path.read_bytes())

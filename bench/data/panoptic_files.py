@@ -39,8 +39,9 @@ class Segments:
 def read_segments(path: AnyPath, info: DatasetInfo) -> Segments:
     """The JSON of a panoptic data set whose categories are those of `info`, read a piece at a time.
 
-    Raises UserError for a file that is none, for a category that the data set does not have, and for two
-    segments or two images of one name.
+    Raises UserError for a file that is none, for a category that the data set does not have, for two segments
+    or two images of one name, and for a segment that does not say whether it is a crowd: as an object or
+    stuff it would count in PQ.
     """
     classes = {info.category(label): label for label in range(info.num_classes)}
     rows: dict[str, slice] = {}
@@ -59,9 +60,11 @@ def read_segments(path: AnyPath, info: DatasetInfo) -> Segments:
                 if category not in classes:
                     what = f"segment {segment['id']} of {name} has the category {category}"
                     raise UserError(f"{path}: {what}, {_has(info)}")
+                if segment["iscrowd"] not in (0, 1):
+                    raise ValueError(f"iscrowd of segment {segment['id']} is {segment['iscrowd']!r}")
                 ids.append(int(segment["id"]))
                 labels.append(classes[category])
-                crowd.append(bool(segment.get("iscrowd", 0)))
+                crowd.append(segment["iscrowd"])
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise UserError(f"{path}: not panoptic labels ({error!r}); expected {_SHAPE}") from error
     return Segments(

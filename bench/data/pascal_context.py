@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.data.labels import IGNORE, LabelTable
+from bench.data.base import IGNORE
+from bench.data.labels import LabelTable
 from bench.data.matlab import MatLabels
 from bench.data.more_categories import pascal_context
 from bench.data.pairs import PairedFiles, listed_pairs, need_folder, need_split, opened

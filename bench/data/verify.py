@@ -86,7 +86,8 @@ def verify(
         crowds += found.crowds
         digest.update(found.digest)
     for path in dataset.shared if isinstance(dataset, PairedFiles) else ():
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
     if published is not None and len(dataset) != published:
         faults.append(f"{label}: {len(dataset)} images, but the published split has {published}")
     return Verification(

@@ -48,7 +48,8 @@ class Archive:
         except _DAMAGE as error:
             raise UserError(f"{self.path}: not a whole zip archive ({error})") from error
         self._descriptor = _opened(path)
-        self.members = {info.filename: self._member(info, start) for info in infos if _is_data(info)}
+        members = (self._member(info, start) for info in infos if _is_data(info))
+        self.members = {member.name: member for member in members}
 
     @classmethod
     def of(cls, path: Path) -> Archive:
@@ -78,7 +79,7 @@ class Archive:
         if info.flag_bits & _ENCRYPTED or info.compress_type not in _METHODS:
             raise UserError(f"{self.path}: {info.filename} is encrypted or packed by an unusual method")
         return Member(
-            info.filename, start + info.header_offset, info.compress_size, info.file_size,
+            _slashed(info), start + info.header_offset, info.compress_size, info.file_size,
             info.compress_type, info.CRC,
         )  # fmt: skip
 
@@ -119,7 +120,18 @@ def _archive(path: Path, size: int, changed: int) -> Archive:
 
 
 def _is_data(info: zipfile.ZipInfo) -> bool:
-    return not info.is_dir() and not info.filename.startswith("__MACOSX/")
+    folder, _, name = _slashed(info).rpartition("/")
+    return bool(name) and not is_hidden(name) and folder.partition("/")[0] != "__MACOSX"
+
+
+def _slashed(info: zipfile.ZipInfo) -> str:
+    """The path in the archive; some tools of Windows write it with backslashes."""
+    return info.filename.replace("\\", "/")
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file of this name is none of a data set: macOS leaves ._NAME beside NAME on foreign disks."""
+    return name.startswith(".")
 
 
 class _Part(io.RawIOBase):

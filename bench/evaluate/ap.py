@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from pycocotools.cocoeval import COCOeval
 from torch import Tensor
 
@@ -73,7 +74,8 @@ class MaskAP:
             image: tells the images apart. Of predictions with one score those of the lower image come first.
 
         Raises:
-            ValueError: masks of another size, a class out of range, crowd or areas of another length.
+            ValueError: masks of another size, a class out of range, crowd or areas of another length, a score
+                or an area that is not finite.
         """
         if masks.shape[1:] != found.masks.shape[1:]:
             sizes = f"{tuple(found.masks.shape[1:])}, true ones {tuple(masks.shape[1:])}"
@@ -81,6 +83,9 @@ class MaskAP:
         for name, values in (("crowd", crowd), ("areas", areas)):
             if values is not None and len(values) != len(masks):
                 raise ValueError(f"{name} has {len(values)} values for {len(masks)} true masks")
+        for name, values in (("scores", found.scores), ("areas", areas)):
+            if values is not None and not torch.as_tensor(values).isfinite().all():
+                raise ValueError(f"{name} are not all finite")
         for kinds in (labels, found.labels):
             if kinds.numel() and not 0 <= int(kinds.min()) <= int(kinds.max()) < self.num_classes:
                 raise ValueError(f"classes are 0 to {self.num_classes - 1}, not {kinds.unique().tolist()}")

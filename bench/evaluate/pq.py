@@ -85,12 +85,16 @@ class PanopticQuality:
 
         Raises:
             UserError: maps of two sizes; a predicted segment in the map or the list alone, or of an unknown
-                category.
+                category; a true one whose area is not positive.
+            ValueError: ids that are no colours.
         """
         if truth.shape != predicted.shape:
             raise UserError(f"image {name}: prediction is {predicted.shape}, truth is {truth.shape}")
         true = {int(segment["id"]): segment for segment in truth_segments}
         found = {int(segment["id"]): segment for segment in predicted_segments}
+        for number, segment in true.items():
+            if segment["area"] < 1:
+                raise UserError(f"image {name}: the area of segment {number} is {segment['area']}")
         maps = truth, list(true), predicted, list(found)
         pairs = self._counter.count(*maps)
         self._check(predicted, found, pairs, name)

@@ -39,7 +39,7 @@ class PairCounter:
     def count(self, truth: np.ndarray, true: list[int], predicted: np.ndarray, found: list[int]) -> Pairs:
         """Pairs of the listed segments of two maps [H, W] of ids (0: none).
 
-        Raises ValueError for listed ids that no RGB colour stands for.
+        Raises ValueError for ids that no RGB colour stands for.
         """
         truth, predicted = truth.reshape(-1), predicted.reshape(-1)
         starts = np.flatnonzero((truth[1:] != truth[:-1]) | (predicted[1:] != predicted[:-1])) + 1
@@ -69,8 +69,9 @@ class PairCounter:
     def _places(self, ids: np.ndarray, listed: list[int]) -> tuple[np.ndarray, int]:
         """The place of each of `ids`, and that of the id 0."""
         known = np.array([0, *listed])
-        if known.max() >= _IDS or known.min() < 0:
-            raise ValueError(f"segment ids are 0 to {_IDS - 1}, not {known.min()} to {known.max()}")
+        for numbers, end in ((known, _IDS), (ids, _IDS + 1)):  # the band's maps have one more
+            if numbers.min() < 0 or numbers.max() >= end:
+                raise ValueError(f"segment ids are 0 to {_IDS - 1}, not {numbers.min()} to {numbers.max()}")
         self._table[known] = np.arange(1, len(known) + 1, dtype=np.int32)
         try:
             return self._table[ids], int(self._table[0])

@@ -62,9 +62,12 @@ def run(
         say: is told what a user should know.
         advance: is called with numbers of images done; those of an earlier start first.
 
-    Returns None on all ranks but the first. Raises UserError: a folder of another evaluation; images whose
-    tallies are missing, where the ranks do not share the folder; what the evaluation itself raises.
+    Returns None on all ranks but the first. Raises UserError: no images; a folder of another evaluation;
+    images whose tallies are missing, where the ranks do not share the folder; tallies that somebody changed;
+    what the evaluation itself raises.
     """
+    if not len(evaluation.dataset):
+        raise UserError(f"{evaluation.dataset.info.name}: no images to score")
     description = evaluation.describe()
     key = Store.key(spec=description, protocol=_PROTOCOL, code=description["code"])
     tallies = TallyFolder(folder or store.file.parent / "evaluations" / key)
@@ -162,6 +165,9 @@ def _total(evaluation: Evaluation, tallies: TallyFolder) -> Scores:
             "is it a folder that all ranks share?"
         )
     scores = scorer(evaluation.task, evaluation.dataset.info, boundary=evaluation.boundary)
-    found = scores.total(done[image] for image in range(images))
+    try:
+        found = scores.total(done[image] for image in range(images))
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise UserError(f"{tallies.path} holds tallies that are not of this evaluation: {error!r}") from error
     atomic_write(tallies.scores, json.dumps(storable(found), indent=1) + "\n")
     return found

@@ -142,7 +142,11 @@ class _Download:
             if not answer.start:
                 part.restart(Origin(self.url, answer.validator, answer.total))
             _require_space(part, answer.total)
+            most = self.expected.size if answer.total is None else answer.total
             while block := answer.read(_BLOCK):
+                if most is not None and part.size + len(block) > most:
+                    part.discard()
+                    raise Refused(f"the server sends more than the {most:,} bytes of the file")
                 part.write(block)
                 self.report.progress(part.final.name, part.size, answer.total)
         if answer.total is not None and part.size != answer.total:

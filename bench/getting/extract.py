@@ -27,8 +27,9 @@ def unpack(archive: Path, folder: Path, report: Reporter = SILENT) -> int:
     many files were written.
 
     Raises:
-        UserError: a damaged archive, or a member that would lie outside of `folder` or is a link.
-        OSError: the disk fails.
+        UserError: a damaged or encrypted archive, or a member that would lie outside of `folder` or is a
+            link.
+        OSError: the disk fails, naming the file.
     """
     try:
         with _opened(archive) as (members, content):
@@ -43,6 +44,8 @@ def unpack(archive: Path, folder: Path, report: Reporter = SILENT) -> int:
                 report.progress(f"unpacking {archive.name}", done, total)
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError) as error:
         raise UserError(f"{archive} is damaged ({error})") from error
+    except RuntimeError as error:  # what zipfile raises for a password or a method that it does not have
+        raise UserError(f"{archive} is encrypted or packed by an unusual method ({error})") from error
     return written
 
 
@@ -77,5 +80,8 @@ def _write(path: Path, source: IO[bytes]) -> None:
         with open(half, "wb") as file:
             shutil.copyfileobj(source, file)
         os.replace(half, path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a failed write does not know its file
+        raise
     finally:
         half.unlink(missing_ok=True)

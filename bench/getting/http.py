@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 
 _AGENT = "maskbench"
 _TRY_AGAIN = {408, 425, 429, 500, 502, 503, 504}
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_NUMBER = r"[0-9]{1,18}"
+_RANGE = re.compile(rf"bytes ({_NUMBER})-({_NUMBER})/({_NUMBER})")
 
 
 class Broken(Exception):
@@ -77,14 +78,15 @@ def request(url: str, start: int, validator: str, timeout: float) -> Answer:
                 return request(url, 0, "", timeout)
             if error.code not in _TRY_AGAIN:
                 raise Refused(f"the server answers {error.code} {_line(error.reason)}") from error
-            wait = error.headers.get("Retry-After", "")
-            asked = float(wait) if wait.isdigit() else None
+            asked = _number(error.headers.get("Retry-After", ""))
             raise Broken(f"the server answers {error.code} {_line(error.reason)}", asked) from error
     except (OSError, http.client.HTTPException) as error:
         cause = getattr(error, "reason", error)
         if isinstance(cause, ssl.SSLCertVerificationError):
             raise Refused(f"the server's certificate cannot be verified ({_line(cause.strerror)})") from error
         raise Broken(_reason(error)) from error
+    except ValueError as error:  # an address that is none, which only a redirection can bring
+        raise Refused(f"the server redirects to an address that is none ({_line(error)})") from error
     try:
         return _answer(body, start, validator)
     except (Broken, Refused):
@@ -96,12 +98,11 @@ def _answer(body: http.client.HTTPResponse, start: int, validator: str) -> Answe
     headers = body.headers
     if headers.get("Content-Encoding", "identity") != "identity":
         raise Refused(f"the server sends it packed ({headers['Content-Encoding']})")
-    length = headers.get("Content-Length", "")
-    size = int(length) if length.isdigit() else None
+    size = _number(headers.get("Content-Length", ""))
     if body.status != 206:
         return Answer(0, size, _validator(headers), body)
     match = _RANGE.fullmatch(headers.get("Content-Range", "").strip())
-    if match is None or int(match[1]) != start or match[3] == "*":
+    if match is None or int(match[1]) != start:
         raise Broken("the server sends another part than it was asked for")
     kind = "ETag" if validator.startswith('"') else "Last-Modified"
     if validator and headers.get(kind, validator).strip() != validator:  # it did not heed If-Range
@@ -111,7 +112,11 @@ def _answer(body: http.client.HTTPResponse, start: int, validator: str) -> Answe
 
 def _validator(headers: Message) -> str:
     tag = headers.get("ETag", "").strip()
-    return tag if tag and not tag.startswith("W/") else headers.get("Last-Modified", "").strip()
+    return tag if tag.startswith('"') else headers.get("Last-Modified", "").strip()
+
+
+def _number(text: str) -> int | None:
+    return int(text) if re.fullmatch(_NUMBER, text) else None
 
 
 def _reason(error: Exception) -> str:

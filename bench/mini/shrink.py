@@ -5,6 +5,7 @@ kept; what makes a model large (backbone, channels, feed-forward widths, queries
 is reduced, alike for every row.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from models.inference import Task
@@ -50,8 +51,8 @@ QUERIES: dict[Task, int] = {"semantic": 20, "panoptic": 30, "instance": 30}
 """More than an embedded picture has segments: 12 classes, or some 20 objects and 6 regions at the most."""
 
 
-def shrink(spec: Spec, task: Task = "semantic") -> Spec:
-    """`spec` at CPU size, for the same classes."""
+def shrink(spec: Spec, task: Task = "semantic", backbone: Mapping[str, Any] = BACKBONE) -> Spec:
+    """`spec` at CPU size, for the same classes, on a small `backbone`."""
     changes: dict[str, Any] = {}
     queries = {"decoder.num_queries": QUERIES[task], "location.num_queries": QUERIES[task]}
     known = {path: _value(spec, path) for path in paths(spec)}
@@ -63,7 +64,7 @@ def shrink(spec: Spec, task: Task = "semantic") -> Spec:
         for path in ("dim", "decoder.dim"):
             if path in changes:
                 changes[path] = max(changes[path], GROUPS * 2 ** (len(head.levels) + 1))
-    return spec.override({"backbone": BACKBONE, **changes})
+    return spec.override({"backbone": dict(backbone), **changes})
 
 
 def _value(spec: Spec, path: str) -> Any:

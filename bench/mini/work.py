@@ -4,19 +4,17 @@ import math
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from bench.data import open_dataset
-from bench.data.base import Sample, SegmentationDataset
 from bench.evaluate import evaluate, mean_iou
-from bench.mini.budgets import IMAGE_SIZE, Budget
+from bench.mini.arenas import Setting
+from bench.mini.budgets import Budget
 from bench.train import Hooks, TrainSpec, train
 from bench.train.folder import device_name
-from bench.train.run import seed_everything
+from bench.train.trainer import seed_everything
 from models.spec import Spec
 from ops import active_backend
 
@@ -35,6 +33,7 @@ class Job:
     row: int
     model: Spec
     train: TrainSpec
+    setting: Setting
     budget: Budget
     folder: Path
 
@@ -44,35 +43,6 @@ class Job:
         return f"row {self.row}"
 
 
-class InMemory(SegmentationDataset):
-    """A dataset that makes each sample once; without its instances, which semantic segmentation does not
-    read."""
-
-    def __init__(self, dataset: SegmentationDataset) -> None:
-        self.dataset, self.info, self.split = dataset, dataset.info, dataset.split
-        self._samples: dict[int, Sample] = {}
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> Sample:
-        if index not in self._samples:
-            self._samples[index] = replace(self.dataset[index], instances=None)
-        return self._samples[index]
-
-    def checksum(self) -> str:
-        """That of the dataset."""
-        return self.dataset.checksum()
-
-
-@lru_cache(maxsize=1)  # a worker does many jobs on the same data
-def datasets(budget: Budget) -> tuple[SegmentationDataset, SegmentationDataset]:
-    """What is trained on and what is evaluated on: the embedded dataset's "train" and "val" splits."""
-    splits = {"train": budget.train_images, "val": budget.eval_images}
-    opened = [open_dataset("embedded", split=s, length=n, size=IMAGE_SIZE) for s, n in splits.items()]
-    return InMemory(opened[0]), InMemory(opened[1])
-
-
 def perform(job: Job, report: Callable[[int], None]) -> dict:
     """Trains and evaluates; calls `report` with the number of completed steps. Returns the record, JSON-able.
 
@@ -80,8 +50,8 @@ def perform(job: Job, report: Callable[[int], None]) -> dict:
     depend on how many jobs run side by side.
     """
     torch.set_num_threads(1)
-    training, evaluation = datasets(job.budget)
-    began = time.monotonic()
+    training, evaluation = job.setting.datasets(job.budget)
+    began, used = time.monotonic(), time.process_time()
     seed_everything(job.train.seed)  # the very weights that the training starts from
     untrained = evaluate(job.model.build(), evaluation, "semantic")
     evaluating = time.monotonic() - began
@@ -99,16 +69,17 @@ def perform(job: Job, report: Callable[[int], None]) -> dict:
         "per_class": [None if math.isnan(value) else value for value in scores["per_class"]],
         "final_loss": result.metrics[-1]["loss"],
         "parameters": sum(p.numel() for p in result.model.parameters()),
-        "seconds": round(result.seconds + evaluating, 1),
+        "wall_seconds": round(result.seconds + evaluating, 1),
+        "cpu_seconds": round(time.process_time() - used, 1),
         "device": device_name(torch.device("cpu")),
         "operators": active_backend(),
     }
 
 
-def majority_score(budget: Budget) -> float:
+def majority_score(setting: Setting, budget: Budget) -> float:
     """The mIoU, in percent, of giving every pixel the class that most pixels of the first training images
     have."""
-    training, evaluation = datasets(budget)
+    training, evaluation = setting.datasets(budget)
     classes = training.info.num_classes
     counts = torch.zeros(classes, dtype=torch.int64)
     for index in range(min(_MAJORITY_IMAGES, len(training))):

@@ -4,7 +4,8 @@
     python -m bench regress --update --because "a new formula"  # the new numbers become the baseline
 
 Each check measures numbers by name and says which of them differ from the baseline's by more than it allows:
-`counts.py`, `systems.py`, `mini.py`, `operators.py`. The baseline is `reports/baselines/regress.json`.
+`settings.py`, `counts.py`, `systems.py`, `mini.py`, `operators.py`. The baseline is
+`reports/baselines/regress.json`.
 """
 
 from bench.regress.baseline import BASELINE, Baseline
@@ -13,9 +14,11 @@ from bench.regress.counts import Counts
 from bench.regress.mini import Mini
 from bench.regress.operators import Operators
 from bench.regress.render import summary
+from bench.regress.settings import Settings
 from bench.regress.systems import Systems
 
 CHECKS: dict[str, Check] = {
+    "settings": Settings(),
     "counts": Counts(),
     "systems": Systems(),
     "mini": Mini(),

@@ -1,29 +1,37 @@
-"""How many times faster than its readable reference the compiled operator is, both timed in turns."""
+"""How many times faster than its readable reference the compiled operator is, both timed in turns, and how
+far its results are from the reference's."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
 from statistics import median
+from typing import TYPE_CHECKING
 
 from bench.regress.check import Change, Numbers, Progress, both, gone_or_new
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SHAPES = [(32, 32), (16, 16), (8, 8)]
 """Levels of an image of 256 x 256 at strides 8, 16 and 32."""
 HEADS, CHANNELS, POINTS = 8, 32, 4
 ROUNDS = 7
 LEAST = 0.5
-"""Share of the baseline's ratio that is allowed: what a busy machine does to it, measured, and some more."""
+"""Share of the baseline's ratio that is allowed: what a busy machine does to its caches, and some more."""
+ERROR, EXACT = "error", 1e-5
+"""Distance from the reference, as a share of its largest value, and what rounding may make of it."""
 
 
 class Operators:
-    """Deformable attention, forward and forward with backward."""
+    """Deformable attention, forward and forward with backward: ratios of times, and errors."""
 
     title = "Operators"
     by_platform = True
 
     def measure(self, progress: Progress) -> Numbers:
-        """Ratios by direction; 1 where the reference runs because the operator did not compile."""
+        """Ratios and errors by direction; a ratio is 1 where the reference runs because the operator did not
+        compile."""
         from ops import active_backend
 
         compiled = active_backend("cpu") == "compiled"
@@ -31,20 +39,27 @@ class Operators:
         with progress(2, "operators") as advance:
             for name, pair in _directions().items():
                 found[f"ms_deform_attn, {name}"] = [_ratio(*pair) if compiled else 1.0]
+                found[f"ms_deform_attn, {name}, {ERROR}"] = [_error(*pair)]
                 advance(1)
         return found
 
     def compare(self, was: Numbers, now: Numbers, same_platform: bool) -> Iterator[Change]:
-        """A ratio below `LEAST` of what it was; on another kind of machine, below 1."""
+        """A ratio below `LEAST` of what it was, on another kind of machine below 1; an error above
+        `EXACT`."""
         yield from gone_or_new("operators", was, now)
         for name, (old,), (new,) in both(was, now):
+            if name.endswith(ERROR):
+                if not new <= EXACT:  # also where it is nan
+                    words = f"at most {EXACT:g} of the reference's largest value"
+                    yield Change("operators", name, f"{old:.1g}", f"{new:.1g}", words)
+                continue
             least = LEAST * old if same_platform else 1.0
             if new < least:
                 words = f"at least {least:.1f} times the reference"
                 yield Change("operators", name, f"{old:.1f} times", f"{new:.1f} times", words)
 
 
-def _directions() -> dict[str, tuple[Callable[[], object], Callable[[], object]]]:
+def _directions() -> dict[str, tuple[Callable[[], Tensor], Callable[[], Tensor]]]:
     import torch
 
     from ops import ms_deform_attn, ms_deform_attn_reference
@@ -56,15 +71,15 @@ def _directions() -> dict[str, tuple[Callable[[], object], Callable[[], object]]
     locations = torch.rand(*points, 2, generator=generator)
     weights = torch.rand(points, generator=generator).flatten(3).softmax(-1).view(points)
 
-    def forward(operator: Callable) -> Callable[[], object]:
-        def call() -> object:
+    def forward(operator: Callable) -> Callable[[], Tensor]:
+        def call() -> Tensor:
             with torch.no_grad():
                 return operator(value, SHAPES, locations, weights)
 
         return call
 
-    def backward(operator: Callable) -> Callable[[], object]:
-        return lambda: torch.autograd.grad(operator(value, SHAPES, locations, weights).sum(), value)
+    def backward(operator: Callable) -> Callable[[], Tensor]:
+        return lambda: torch.autograd.grad(operator(value, SHAPES, locations, weights).sum(), value)[0]
 
     pair = (ms_deform_attn, ms_deform_attn_reference)
     return {
@@ -73,8 +88,14 @@ def _directions() -> dict[str, tuple[Callable[[], object], Callable[[], object]]
     }
 
 
+def _error(ours: Callable[[], Tensor], reference: Callable[[], Tensor]) -> float:
+    """The largest difference of two results, as a share of the largest value of the second."""
+    wanted = reference()
+    return float((ours() - wanted).abs().max() / wanted.abs().max())
+
+
 def _ratio(ours: Callable[[], object], reference: Callable[[], object]) -> float:
-    """Median time of the reference over ours, on one thread."""
+    """Median processor time of the reference over ours, on one thread."""
     import torch
 
     threads = torch.get_num_threads()
@@ -88,6 +109,6 @@ def _ratio(ours: Callable[[], object], reference: Callable[[], object]) -> float
 
 
 def _seconds(call: Callable[[], object]) -> float:
-    began = time.perf_counter()
+    began = time.process_time()  # a busy machine interrupts the slower of two more often
     call()
-    return time.perf_counter() - began
+    return time.process_time() - began

@@ -1,7 +1,7 @@
 """What a system's inference makes of predictions given by a rule: thresholds and merging show in it.
 
 A model of fifty steps predicts nothing that passes a threshold, so its outputs keep their shapes only:
-classes become spiky noise, masks smooth noise, boxes uniform, from one seeded generator.
+classes become spiky noise, masks smooth noise, boxes and scores uniform, from one seeded generator.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.regress.check import Numbers
-from models.inference import Frame
+from models.inference import Frame, Inference
 
 SIZE = 96
 SPIKES, SMOOTH, RARE = 6.0, 16, 1.2
@@ -23,10 +23,14 @@ segments keep enough of their pixels beside the others."""
 
 
 @torch.no_grad()
-def results(model: nn.Module) -> Numbers:
-    """By task that the inference has: pixels of each class (semantic), class and pixels of each segment
-    (panoptic), label, score and pixels of the twenty best objects (instance)."""
+def results(model: nn.Module, inference: Inference | None = None) -> Numbers:
+    """What an inference, by default the model's own, makes of given outputs, by the tasks that it has.
+
+    Pixels of each class (semantic), class and pixels of each segment (panoptic), label, score and pixels of
+    the twenty best objects (instance).
+    """
     model.eval()
+    inference = inference or model.inference
     generator = torch.Generator().manual_seed(0)
     size = (SIZE, SIZE)
     images = torch.randn(1, 3, *size, generator=generator)
@@ -34,16 +38,16 @@ def results(model: nn.Module) -> Numbers:
     frame, classes = Frame(size, size, size), model.spec.num_classes
     things = frozenset(range(classes // 2))
     found: Numbers = {}
-    if "semantic" in model.inference.tasks:
-        labels = model.inference.semantic_map(output, frame)[0]
+    if "semantic" in inference.tasks:
+        labels = inference.semantic_map(output, frame)[0]
         found["semantic results"] = torch.bincount(labels.flatten(), minlength=classes).tolist()
-    if "panoptic" in model.inference.tasks:
-        panoptic = model.inference.panoptic(output, frame, things)[0]
+    if "panoptic" in inference.tasks:
+        panoptic = inference.panoptic(output, frame, things)[0]
         areas = torch.bincount(panoptic.ids.flatten().long()).tolist()
         kept = (segment for segment in panoptic.segments if segment.id < len(areas))
         found["panoptic results"] = [float(n) for s in kept for n in (s.label, areas[s.id])]
-    if "instance" in model.inference.tasks:
-        objects = model.inference.instances(output, frame, things)[0]
+    if "instance" in inference.tasks:
+        objects = inference.instances(output, frame, things)[0]
         best = objects.scores.argsort(descending=True, stable=True)[:20]
         rows = zip(objects.labels[best], objects.scores[best], objects.masks[best].sum((1, 2)), strict=True)
         found["instance results"] = [float(number) for row in rows for number in row]
@@ -72,6 +76,8 @@ def _noise(value: Tensor, generator: torch.Generator, name: str) -> Tensor:
         return SPIKES * (smooth.view_as(value) - RARE)
     if "box" in name:
         return 0.2 + 0.6 * torch.rand(value.shape, generator=generator)
+    if "scores" in name:  # of Panoptic SegFormer's selected pairs, best first
+        return torch.rand(value.shape, generator=generator).sort(descending=True).values
     if "logits" in name:
         return SPIKES * torch.randn(value.shape, generator=generator)
     return value

@@ -19,6 +19,10 @@ EARLY, NEAR, FAR = 3, 1e-3, 0.25
 which rounding has grown."""
 
 
+INFERENCES = {"panoptic_segformer_r50_coco": ("pixel_argmax", "heuristic")}
+"""Further inferences that a system is compared with: those that no first preset has."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """A preset to be trained for its task."""
@@ -39,7 +43,8 @@ class Systems:
     by_platform = True
 
     def measure(self, progress: Progress) -> Numbers:
-        """By "preset, losses" and "preset, semantic|panoptic|instance results"."""
+        """By "preset, losses", "preset, semantic|panoptic|instance results" and the same "with" a further
+        inference."""
         from bench.pool import run_jobs
 
         jobs = first_presets()
@@ -82,7 +87,14 @@ def perform(job: Job, report: Callable[[int], None]) -> Numbers:
     found = {f"{job.preset}, losses": losses}
     from bench.regress.predictions import results
 
-    return found | {f"{job.preset}, {name}": numbers for name, numbers in results(trainer.model).items()}
+    model = trainer.model
+    for name, numbers in results(model).items():
+        found[f"{job.preset}, {name}"] = numbers
+    for other in INFERENCES.get(job.preset, ()):
+        inference = model.spec.override({"inference": other}).inference.build()
+        for name, numbers in results(model, inference).items():
+            found[f"{job.preset} with {other}, {name}"] = numbers
+    return found
 
 
 def _trainer(job: Job):

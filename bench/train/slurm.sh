@@ -21,7 +21,7 @@ torchrun --help | grep -q shutdown-timeout && patience="--shutdown-timeout 240"
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 stopped=no
 
-srun --kill-on-bad-exit=1 torchrun \
+srun --cpus-per-task "$SLURM_CPUS_PER_TASK" --kill-on-bad-exit=1 torchrun \
     --nnodes "$SLURM_NNODES" --nproc-per-node 8 --max-restarts 0 $patience \
     --rdzv-backend c10d --rdzv-id "$SLURM_JOB_ID" --rdzv-endpoint "$head:29500" \
     -m bench train "$@" &

@@ -42,12 +42,16 @@ inline bool all_zero(const uint8_t* row, int64_t size) {
   return !size || (!row[0] && !std::memcmp(row, row + 1, size - 1));
 }
 
+// What a deflated byte can stand for: two lengths and distances of a bit each are four times 258 bytes.
+constexpr int64_t most_per_byte = 4 * 258;
+
 // Ids [height, width] of the filtered rows of RGB pixels in a zlib stream (RFC 1950), whose checksum is not
 // looked at; false: they are not that.
 inline bool segment_ids(const uint8_t* bytes, int64_t count, int64_t height, int64_t width, int32_t* ids) {
   const int64_t size = 3 * width;
-  std::vector<uint8_t> raw(height * (size + 1));
   if (count < 2 || (bytes[0] & 15) != 8 || (bytes[1] & 32)) return false;  // deflated, without a dictionary
+  if (height * (size + 1) / most_per_byte > count) return false;  // before there is memory for them
+  std::vector<uint8_t> raw(height * (size + 1));
   if (!inflate(bytes + 2, count - 2, raw)) return false;
   std::vector<uint8_t> one(size + 8), other(size + 8);  // a row with zeros before it and room behind it
   uint8_t *row = one.data() + 3, *above = other.data() + 3;

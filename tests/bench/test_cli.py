@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from bench import cli
 from bench.errors import UserError
@@ -28,7 +29,7 @@ def quick(fake_counts, monkeypatch):
 
     row = {"scores": [20.0, 21.0], "untrained": [2.0, 2.0], "majority": 7.0}
 
-    def run_mini(record, rows, budget, seeds, store, progress):
+    def run_mini(record, rows, budget, *_, **__):
         return {"budget": {"name": budget}, "dataset": "embedded", "rows": [{"row": n, **row} for n in rows]}
 
     monkeypatch.setattr(mini, "run", run_mini)
@@ -53,13 +54,40 @@ def test_a_mini_run_can_be_kept_as_the_baseline(tmp_path, capsys, quick, monkeyp
     from bench import report
 
     kept = tmp_path / "baselines" / "faseg" / "table4_mini.json"
-    monkeypatch.setattr(report, "baseline_path", lambda record, baselines=None: kept)
+    monkeypatch.setattr(report, "baseline_path", lambda *_, **__: kept)
     out = ("--out", str(tmp_path / "out"))
     assert run(capsys, "table", "faseg", "4", "--save-baseline", "--budget", "medium", *out)[0] == 0
     assert json.loads(kept.read_text())["budget"] == {"name": "medium"}
     assert run(capsys, "table", "faseg", "4", "--evidence", "counted", *out)[0] == 0
     text = (tmp_path / "out" / "faseg" / "table4.md").read_text()
     assert "the committed baseline run" in text and "(budget `medium`)" in text
+
+
+def test_a_mini_run_on_camvid(tmp_path, capsys, fake_counts, monkeypatch):
+    from bench import mini, report
+
+    for split, kind in ((s, k) for s in ("train", "val") for k in ("images", "masks")):
+        (tmp_path / "data" / split / kind).mkdir(parents=True)
+        file = tmp_path / "data" / split / kind / "a.png"
+        Image.new("RGB" if kind == "images" else "L", (48, 36)).save(file)
+    asked = []
+
+    def run_mini(record, rows, budget, seeds, store, progress, workers, setting):
+        asked.append((list(rows), budget, seeds, workers, setting))
+        found = [{"row": row, "scores": [2.0, 3.0], "untrained": [1.0], "majority": 1.0} for row in rows]
+        return {"budget": {"name": budget}, "dataset": setting.data, "rows": found}
+
+    monkeypatch.setattr(mini, "run", run_mini)
+    monkeypatch.setattr(report, "baseline_path", lambda record, baselines="", dataset="": tmp_path / dataset)
+    root = str(tmp_path / "data")
+    given = ("--evidence", "mini", "--mini-data", "camvid", "--root", root, "--seeds", "2", "--save-baseline")
+    assert run(capsys, "table", "faseg", "4", *given, "--out", str(tmp_path / "out"))[0] == 0
+    assert asked == [([1, 2, 3, 4], "small", 2, None, mini.Setting(data="camvid", root=root))]
+    assert json.loads((tmp_path / "camvid").read_text())["dataset"] == "camvid"
+    text = (tmp_path / "out" / "faseg" / "table4.md").read_text()
+    assert "--evidence mini --mini-data camvid --root DIR --budget small --seeds 2" in text
+    assert root not in text
+    assert "## Mini replication on CamVid" in text
 
 
 def test_table_names_are_taken_as_printed(tmp_path, capsys, quick):
@@ -76,7 +104,14 @@ BAD_INPUT = [
     (("table", "faseg", "4", "--seeds", "0"), "--seeds 0: at least one seed is needed"),
     (("table", "faseg", "4", "--budget", "smal"), "'smal'; nearest: small"),
     (("table", "faseg", "4", "--budget", "smal", "--evidence", "counted"), "'smal'; nearest: small"),
-    (("table", "faseg", "4", "--save-baseline", "--evidence", "counted"), "--evidence has no mini"),
+    (("table", "faseg", "4", "--save-baseline", "--evidence", "counted"), "--evidence has neither"),
+    (("table", "faseg", "4", "--workers", "0"), "--workers 0: at least one worker is needed"),
+    (("table", "faseg", "4", "--mini-data", "camvd"), "no mini replication on 'camvd'; nearest: camvid"),
+    (("table", "faseg", "4", "--mini-data", "camvid"), "camvid"),
+    (("table", "faseg", "4", "--mini-data", "camvid", "--root", "nowhere"), "nowhere"),
+    (("table", "faseg", "4", "--mini-data", "camvid", "--backbone-weights", "no.pth"), "no.pth: no such"),
+    (("table", "faseg", "4", "--root", "nowhere"), "takes no root folder"),
+    (("table", "faseg", "4", "--evidence", "counted", "--mini-data", "camvid"), "--evidence has no mini"),
     (("measure", "faseg_r50_ade20k", "--set", "decoder.heads=0"), "heads must be at least 1, not 0"),
     (("measure", "mask2former_r50_ade"), "nearest: mask2former_r50_ade20k"),
     (("measure", "faseg_r50_ade20k", "--set", "decoder.num_querys=5"), "decoder.num_queries"),
@@ -230,7 +265,8 @@ def test_a_progress_bar_has_left_the_line_when_a_mistake_is_told(capsys, monkeyp
 
 def test_the_front_page_can_be_rebuilt(tmp_path, capsys):
     status, out, _ = run(capsys, "report", "--out", str(tmp_path))
-    assert (status, out) == (0, f"wrote {tmp_path / 'README.md'}\n")
+    assert (status, out) == (0, f"wrote {tmp_path / 'mini.md'}\nwrote {tmp_path / 'README.md'}\n")
+    assert "](mini.md)" in (tmp_path / "README.md").read_text()
 
 
 def test_faults_of_ours_keep_their_traceback(monkeypatch):

@@ -69,6 +69,28 @@ def test_the_committed_baseline_is_shown_beside_the_run(tmp_path, record, result
     assert "mini" not in json.loads(files[1].read_text())
 
 
+def test_every_data_set_has_a_section_of_its_own(tmp_path, record, results, mini):
+    for dataset in ("embedded", "camvid"):
+        kept = report.baseline_path(record, tmp_path / "baselines", dataset)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps({**mini, "dataset": dataset}))
+    assert kept.name == "table4-camvid.json"
+    run = {**mini, "dataset": "camvid"}
+    files = write(tmp_path, record, results, run, baselines=tmp_path / "baselines")
+    titles = [line for line in files[0].read_text().splitlines() if line.startswith("## Mini")]
+    assert titles == [
+        "## Mini replication: the committed baseline run",
+        "## Mini replication on CamVid: the committed baseline run",  # the run itself is this one
+    ]
+    assert {file.name for file in files} >= {"table4_baseline.png", "table4_camvid.png"}
+    kept = json.loads(files[1].read_text())["mini_baselines"]
+    assert list(kept) == ["embedded", "camvid"] and kept["camvid"]["differences"][0]["mean"] == 1.0
+    line = next(line for line in page(tmp_path) if line.startswith("| [Table 4](faseg/table4.md) | Ablation"))
+    assert line.endswith("| 4 rows; 4 rows on camvid |")
+    write(tmp_path, record, results, baselines=tmp_path / "none")
+    assert not (tmp_path / "faseg" / "table4_camvid.png").exists()
+
+
 @pytest.mark.parametrize("text", ["{", "{}", '{"rows": []}', '{"dataset": "embedded", "rows": [{"row": 9}]}'])
 def test_a_baseline_of_something_else_is_named(tmp_path, record, results, text):
     kept = report.baseline_path(record, tmp_path)
@@ -145,6 +167,26 @@ def test_the_front_page_counts_verdicts(tmp_path, record, results, mini):
     (tmp_path / "mini").mkdir()
     (tmp_path / "mini" / "camvid.md").write_text("# ...\n")
     assert "- [camvid](mini/camvid.md)" in page(tmp_path)
+
+
+def test_the_front_page_shows_how_far_predictions_are_from_print(record):
+    def cell(evidence, published, measured, process):
+        also = {"memory/process-v1": process}
+        found = {"evidence": evidence, "published_value": published, "measured": measured, "also": also}
+        return {**found, "protocol": "memory/predicted-v1", "verdict": "x"}
+
+    cells = [cell("predicted", 100.0, 90.0, 99.99), cell("predicted", 200.0, 150.0, 203.0)]
+    cells += [cell("predicted", 100.0, None, None), cell("counted", 100.0, 10.0, 10.0)]
+    lines = frontpage.predictions([frontpage.Report(record=record, data={"cells": cells})])
+    assert lines[2] == "| table | cells | `memory/predicted-v1` | `memory/process-v1` |"
+    assert lines[4] == "| FASeg [Table 4](faseg/table4.md) | 2 | -10.0 % to -25.0 % | 0.0 % to +1.5 % |"
+    assert frontpage.predictions([frontpage.Report(record=record, data=None)]) == []
+
+
+def test_long_reasons_are_cut_after_a_sentence_on_the_front_page():
+    short = "One sentence. Another one."
+    assert frontpage._in_short(short) == short
+    assert frontpage._in_short(f"{short} {'x' * 400}") == f"{short} …"
 
 
 def test_the_front_page_has_the_headline_of_the_audit(tmp_path):

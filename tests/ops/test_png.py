@@ -1,6 +1,8 @@
 """Segment ids from compressed pixels: every filter and kind of deflation, and bytes that are no picture."""
 
 import io
+import resource
+import sys
 import zlib
 
 import pytest
@@ -83,13 +85,43 @@ def test_files_of_pillow():
 
 @pytest.mark.parametrize("ids", WAYS)
 def test_what_is_no_picture(ids):
-    rows = filtered(picture(6, 5), [0] * 6)
+    rows, packer = filtered(picture(6, 5), [0] * 6), zlib.compressobj()
+    endless = packer.compress(rows) + packer.flush(zlib.Z_SYNC_FLUSH)  # all bytes, but no last block
     for data in (
-        b"", b"x", b"no picture at all", zlib.compress(rows[:-1]), zlib.compress(rows + b"0"),
+        endless, b"", b"x", b"no picture at all", zlib.compress(rows[:-1]), zlib.compress(rows + b"0"),
         zlib.compress(rows)[:-9], zlib.compress(b"\x05" + rows[1:]), zlib.compress(rows, 0)[:40],
     ):  # fmt: skip
         with pytest.raises(ValueError, match="png_segment_ids"):
             ids(as_tensor(data) if data else torch.zeros(0, dtype=torch.uint8), 6, 5)
+
+
+@pytest.mark.parametrize("ids", WAYS)
+def test_checksums_are_not_looked_at(ids):
+    pixels = picture(6, 5)
+    data = zlib.compress(filtered(pixels, [0] * 6))
+    for end in (b"", b"\0\0\0\0"):
+        assert torch.equal(ids(as_tensor(data[:-4] + end), 6, 5), ids_of(pixels))
+
+
+@pytest.mark.parametrize("ids", WAYS)
+def test_little_memory_is_taken_for_sizes_that_cannot_be(ids):
+    """A picture far larger than its bytes can be, and bytes that unpack to far more than the picture."""
+    small, large = zlib.compress(b"\0" * 64), zlib.compress(b"\0" * 50_000_000, 9)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for data, height, width in ((small, 8192, 8192), (large, 4, 4), (small, 1 << 62, 3)):
+        with pytest.raises(ValueError, match="png_segment_ids"):
+            ids(as_tensor(data), height, width)
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown < (30 << 20 if sys.platform == "darwin" else 30 << 10)  # bytes there, KiB elsewhere
+
+
+@compiled
+def test_the_best_that_deflation_can_do_is_taken():
+    """1032 bytes for one: the bound on the size must not refuse it."""
+    pixels = torch.zeros(2000, 1500, 3, dtype=torch.int64)
+    data = zlib.compress(bytes(2000 * (3 * 1500 + 1)), 9)
+    assert len(data) < 2000 * 4501 / 1000
+    assert torch.equal(png_segment_ids(as_tensor(data), 2000, 1500), ids_of(pixels))
 
 
 def test_arguments_are_checked():

@@ -136,3 +136,9 @@ def test_cells_whose_protocol_was_not_published_have_no_command():
     cell = row.cells[column.id]
     assert accuracy.command(record, row, column, cell) is None
     assert accuracy.remark(column, cell) == "how segments of several scales become one map is not published"
+
+
+def test_a_split_that_is_not_the_columns_is_refused(capsys):
+    command = ["eval", "--table", "faseg/4", "--row", "4", "--column", "ade20k_miou", "--dataset", "ade20k"]
+    assert main([*command, "--split", "train"]) == 2
+    assert "--split train: column ade20k_miou of faseg/4 is of 'val'" in capsys.readouterr().err

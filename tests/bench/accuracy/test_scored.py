@@ -4,6 +4,9 @@ import hashlib
 import json
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -15,18 +18,68 @@ from bench import cells
 from bench.accuracy import released
 from bench.accuracy.evidence import Evidence, find, put
 from bench.accuracy.plan import Plan, plan
+from bench.accuracy.scored import keep
 from bench.cli import main
 from bench.counting import cell_spec
 from bench.data import registry
 from bench.evaluate import TestSpec
 from bench.getting.check import Expected
 from bench.getting.weights import releases
+from bench.options import Chosen, ModelChoice
 from bench.records import Store
 from bench.render import verdict_line
 from bench.render_cells import paper_table
 from bench.render_weights import weights
 from models import to_official
 from models.spec import SpecError
+
+
+def keep_all(place, weights, official, tmp_path):
+    """What `keep` does with scores of all of ADE20K's validation split by a row's model."""
+    paper, table, row, key = place
+    column = next(c for c in tables.load(paper, table).columns if c.preset_key == key)
+    row = tables.load(paper, table).row(row)
+    model = ModelChoice("model", cell_spec(row, column), "ade20k", "semantic", row.preset[key], place)
+    torch.save({"model": {}}, tmp_path / "theirs.pth")
+    dataset = mock.MagicMock(skipped=(), **{"__len__.return_value": 2000})
+    dataset.info.name = "ade20k"
+    evaluation = SimpleNamespace(weights=tmp_path / "theirs.pth", dataset=dataset, model=model.spec)
+    told = {"weights": "3f", "data": {"checksum": "c"}, "code": "v", "first_output": "f"}
+    result = SimpleNamespace(storable=lambda: {"mIoU": 48.3}, description=told)
+    return keep(Store(), Chosen(model, weights), plan(column), evaluation, result, official)
+
+
+@pytest.mark.parametrize("weights", ["released", "theirs.pth"])
+def test_weights_without_a_printed_hash_fill_the_cells_of_their_row(weights, tmp_path):
+    place = ("faseg", "4", 4, "ade20k")  # the page of FASeg prints no hash
+    assert not releases("faseg_r50_ade20k")[0].expected.digest
+    (words,) = keep_all(place, Path(weights), weights != "released", tmp_path)
+    assert words.startswith("kept as evidence")
+    found = measured(tables.load("faseg", "4"), Store())
+    assert found[4, "ade20k_miou"].measured == Decimal("48.3")
+
+
+def test_a_file_that_is_not_the_one_with_the_printed_hash_fills_nothing(tmp_path):
+    keep_all(("faseg", "4", 1, "ade20k"), Path("theirs.pth"), True, tmp_path)
+    assert not measured(tables.load("faseg", "4"), Store())
+
+
+PSF = "panoptic_segformer_r50_coco"
+
+
+@pytest.mark.parametrize(
+    ("preset", "place", "name"),
+    [
+        (PSF, None, None),  # of 12 or of 24 epochs?
+        (PSF, ("panoptic_segformer", "1", 7, "coco_panoptic"), "panformer/panformer_r50_12e"),
+        ("faseg_r50_ade20k", None, "ade20k/semantic-segmentation/faseg_r50"),
+        ("faseg_r50_ade20k", ("faseg", "4", 2, "ade20k"), None),
+        ("mask2former_r50_ade20k", None, None),
+    ],
+)
+def test_which_release_a_file_is_said_to_be(preset, place, name):
+    found = released.said_to_be(ModelChoice("", None, "ade20k", "semantic", preset, place))
+    assert found is None if name is None else found.name.startswith(name)
 
 
 def evidence(**changes):

@@ -46,13 +46,21 @@ def test_a_zip_reads_as_the_folder_it_was_made_of(tmp_path):
         assert [(root / name).is_file() for name in ("a", "a/b", "4.txt", "c")] == [False, False, True, False]
 
 
+def test_paths_of_windows_are_paths(tmp_path):
+    files = {"a\\b\\1.txt": b"one", "a\\c\\": b"", "a\\._2.txt": b"junk"}
+    assert contents(open_root(make_zip(tmp_path / "a.zip", files))) == {"a/b/1.txt": b"one"}
+
+
 def test_folders_without_zips_stay_as_they_are(tmp_path):
     assert open_root(tmp_path) == tmp_path and open_root(tmp_path / "none") == tmp_path / "none"
 
 
 def test_zips_and_files_of_a_folder_are_one(tmp_path):
     make_zip(tmp_path / "images.zip", {"images/1.jpg": b"1", "images/2.jpg": b"2"})
-    make_zip(tmp_path / "labels.zip", {"labels/1.png": b"l", "__MACOSX/._1.png": b"junk"})
+    junk = {"__MACOSX/._1.png": b"junk", "labels/._1.png": b"junk", "labels/.DS_Store": b"junk"}
+    make_zip(tmp_path / "labels.zip", {"labels/1.png": b"l", **junk})
+    (tmp_path / "._labels.zip").write_bytes(b"junk")
+    (tmp_path / "folder.zip").mkdir()
     make_zip(tmp_path / "more/x.zip", {"deep/5.txt": b"5"})
     (tmp_path / "images").mkdir()
     (tmp_path / "images/2.jpg").write_bytes(b"newer")

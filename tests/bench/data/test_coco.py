@@ -235,7 +235,7 @@ def test_zips_give_what_folders_give(root, tmp_path):
 def test_the_checksum_covers_the_labels(root):
     before = instances(root).checksum()
     content = read(root, "instances_val2017")
-    content["annotations"][0]["iscrowd"] = 10
+    content["annotations"][0]["area"] = 10
     write(root, "instances_val2017", content)
     assert instances(root).checksum() != before
 
@@ -258,6 +258,7 @@ BAD_ANNOTATIONS = {
     "unknown category": (0, {"category_id": 12}, "annotation 11 of 000000000007 has the category 12, but"),
     "stuff": (0, {"category_id": RUG}, "annotation 11 of 000000000007 has the category 200, but coco has 80"),
     "no category": (0, {"category_id": [1]}, r"annotation 11 .* category \[1\]"),
+    "half a crowd": (0, {"iscrowd": "0"}, "annotation 11 .*: iscrowd is '0', expected 0 or 1"),
     "no area": (0, {"area": "large"}, "annotation 11 .* has the area large"),
     "two points": (2, {"segmentation": [[0, 0, 2, 0]]}, "annotation 13 .*3 points or more"),
     "no polygon": (2, {"segmentation": []}, "annotation 13 .*expected polygons"),
@@ -298,6 +299,9 @@ def test_a_bad_list_is_told_when_it_is_opened(root, fault):
         instances(root)
 
 
+ABSENT = {"id": 5, "category_id": 1, "iscrowd": 0}
+
+
 def set_segment(place: int, **values):
     return lambda content: content["annotations"][1]["segments_info"][place].update(values)
 
@@ -311,7 +315,7 @@ def test_panoptic_json_and_png_must_match(root):
     ):
         open_dataset("coco", root, "val")[1]
     write(root, name, original)
-    change(root, name, lambda c: c["annotations"][1]["segments_info"].append({"id": 5, "category_id": 1}))
+    change(root, name, lambda c: c["annotations"][1]["segments_info"].append(ABSENT))
     with pytest.raises(UserError, match=r"panoptic_val2017.json: segment 5 of 000000000007 is not in .*.png"):
         open_dataset("coco", root, "val")[1]
     write(root, name, original)

@@ -79,6 +79,19 @@ def test_verify_compares_with_the_published_counts(exported):
         run("verify", "--dataset", "ade20k", "--root", exported["ade20k"], "--split", "val")
 
 
+def test_verify_knows_the_counts_of_the_full_ade20k(tmp_path):
+    scene = tmp_path / "images/ADE/validation/street"
+    scene.mkdir(parents=True)
+    for name in ("a.jpg", "a_seg.png"):
+        Image.new("RGB", (6, 4)).save(scene / name)
+    (scene / "a.json").write_text('{"annotation": {"object": []}}')
+    with pytest.raises(UserError, match="ade20k val: 1 images, but the published split has 2000"):
+        run("verify", "--dataset", "ade20k", "--root", tmp_path, "--split", "val")
+    (tmp_path / "images/ADE/validation").rename(tmp_path / "images/ADE/training")
+    with pytest.raises(UserError, match="ade20k train: 1 images, but the published split has 25574"):
+        run("verify", "--dataset", "ade20k", "--root", tmp_path, "--split", "train")
+
+
 def test_verify_names_a_truncated_file_and_can_skip_it(root, store, capsys):
     arguments = ("verify", "--dataset", "camvid", "--root", root, "--split", "train", "--subset")
     with pytest.raises(UserError, match="embedded_train_000002.png: truncated or not an image"):

@@ -317,3 +317,20 @@ def test_a_failed_export_leaves_nothing(tmp_path, monkeypatch):
         export(embedded, "camvid", tmp_path / "out")
     assert caught.value.filename == str(tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@layouts
+def test_hidden_files_are_none_of_the_data(layout, copy):
+    """macOS leaves ._NAME beside NAME on disks of other systems."""
+    root = copy(layout)
+    for file in (IMAGES[layout], LABEL_MAPS[layout]):
+        path = root / file
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+    assert len(open_dataset(layout, root)) == len(open_dataset(layout, root, skip_corrupt=True)) == 4
+
+
+def test_label_maps_of_fractions(copy):
+    root = copy("camvid")
+    Image.fromarray(np.full((64, 96), 0.5, np.float32)).save(root / LABEL_MAPS["camvid"], format="TIFF")
+    with pytest.raises(UserError, match="000001.png: expected class ids, found numbers of the type float32"):
+        open_dataset("camvid", root)[1]

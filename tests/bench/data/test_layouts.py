@@ -199,6 +199,14 @@ def test_coco_stuff_names_what_is_wrong(with_objects, tmp_path):
         open_dataset("coco_stuff10k", root, "test")
 
 
+def test_lists_that_windows_wrote(with_objects, tmp_path):
+    root = Path(shutil.copytree(with_objects["pascal_context"], tmp_path / "context"))
+    path = root / "ImageSets/SegmentationContext/val.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    names = [pair.name for pair in open_dataset("pascal_context", root, "val").pairs]
+    assert names == ["embedded_val_000000", "embedded_val_000001"]
+
+
 def test_random_damage_to_matlab_files_is_told_in_one_line(with_objects, tmp_path):
     root = Path(shutil.copytree(with_objects["coco_stuff10k"], tmp_path / "stuff"))
     dataset = open_dataset("coco_stuff10k", root, "val")
@@ -262,6 +270,7 @@ def test_the_full_ade20k_in_150_classes(tmp_path):
         picture[row] = number // 256 * 10, number % 256, thing
     picture[0, 3:, 2] = 45, 45, 0  # another car, and one without a number
     Image.fromarray(picture).save(scene / "a_seg.png")
+    assert open_dataset("ade20k", tmp_path).published == 25_574
     semantic = open_dataset("ade20k", tmp_path)[0].semantic
     assert semantic[:, 0].tolist() == [20, 2, 255, 255] and semantic[0].unique().tolist() == [20]
     sample = open_dataset("ade20k", tmp_path, task="panoptic")[0]

@@ -90,6 +90,17 @@ def test_segments_that_cannot_be(root):
         opened(root)
 
 
+@pytest.mark.parametrize("crowd", [None, "0", 2, [1]])
+def test_a_segment_that_does_not_say_whether_it_is_a_crowd(root, crowd):
+    """As an official segment it would count in PQ."""
+    segment = row(7, 28) | {"iscrowd": crowd}
+    if crowd is None:
+        del segment["iscrowd"]
+    write(root, [segment], {7: slice(0, 64)})
+    with pytest.raises(UserError, match=r"panoptic_2018.json: not panoptic labels .*iscrowd.*expected"):
+        opened(root)
+
+
 def test_files_that_are_not_there(root):
     picture_of = root / f"validation/panoptic/{NAME}.png"
     kept = picture_of.read_bytes()

@@ -282,3 +282,11 @@ def test_coco_pngs_that_are_packed_twice(with_objects, tmp_path):
     found = open_dataset("coco", tmp_path, "val", task="panoptic")[1]
     assert (found.instances == expected.instances).all() and found.crowd == expected.crowd
     assert prepare("coco", tmp_path) == [] and (open_root(tmp_path) / "val2017").is_dir()
+
+
+def test_ids_of_classes_are_theirs_alone():
+    """In the class list road and skyscraper have one colour; the released preparation moved one of them."""
+    info = categories.ade20k()
+    assert len(set(COLORS)) == 150 and len(set(info.colors)) == 149
+    moved = [label for label in range(150) if COLORS[label] != info.colors[label]]
+    assert [info.classes[label] for label in moved] == ["skyscraper"] and COLORS[moved[0]] == (140, 140, 200)

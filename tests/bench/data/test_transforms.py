@@ -11,7 +11,7 @@ from PIL import Image
 
 from bench.data import Sample, open_dataset
 from bench.data.base import Objects
-from bench.data.jitter import scale_values, shift_hsv, ssd_jitter
+from bench.data.jitter import FACTORS, HUE_STEPS, scale_values, shift_hsv, ssd_jitter
 from bench.data.layers import Layers
 from bench.data.steps import CropBetween, ScaleWithin
 from bench.data.transforms import (
@@ -175,6 +175,20 @@ def test_jitter_takes_each_step_half_of_the_time():
     lifted = sum(value > 0 for value in values)
     assert 70 < lifted < 130  # a quarter of 400, and 3.5 standard deviations either side
     assert 32 < max(values) <= 48  # offset up to 32, then contrast up to 1.5
+
+
+def test_jitter_turns_the_hue_and_changes_the_contrast_this_far():
+    """36 degrees and a factor of 1/2 to 3/2, each reached but not passed."""
+    image = Image.new("RGB", (1, 1), (80, 60, 60))  # no value is cut off before all steps are done
+    turns = []
+    for seed in range(1500):
+        pixel = ssd_jitter(image, generator(seed)).getpixel((0, 0))
+        turns.append((360 * colorsys.rgb_to_hsv(*pixel)[0] + 180) % 360 - 180)
+    assert -42 < min(turns) < -33 and 33 < max(turns) < 42  # a level of 255 is 6 degrees here
+    assert FACTORS == (0.5, 1.5) and HUE_STEPS * 2 == 36
+    grey = Image.new("RGB", (1, 1), (100, 100, 100))
+    values = [ssd_jitter(grey, generator(seed)).getpixel((0, 0))[0] for seed in range(1500)]
+    assert 34 <= min(values) < 42 and 180 < max(values) <= 198  # 0.5 * 68 to 1.5 * 132
 
 
 def test_normalise_values():

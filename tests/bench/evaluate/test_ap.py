@@ -170,3 +170,25 @@ def test_wrong_input_is_told():
         MaskAP(1).add(*one, crowd=[True, False])
     with pytest.raises(ValueError, match=r"classes are 0 to 0, not \[3\]"):
         MaskAP(1).add(torch.tensor([3]), *one[1:])
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_numbers_that_are_not_finite_are_told(bad):
+    """A nan is sorted anywhere, and JSON has none."""
+    masks, one = boxes((0, 0, 10, 10)), torch.tensor([0])
+    with pytest.raises(ValueError, match="scores are not all finite"):
+        MaskAP(1).add(one, masks, found(masks, [0], [bad]))
+    with pytest.raises(ValueError, match="areas are not all finite"):
+        MaskAP(1).add(one, masks, found(masks, [0], [0.5]), areas=[bad])
+
+
+@pytest.mark.parametrize("boundary", [False, True])
+def test_masks_without_a_pixel_and_images_of_crowds_alone(boundary):
+    empty, one = boxes((0, 0, 0, 0)), torch.tensor([0])
+    precision = MaskAP(1, boundary)
+    precision.add(one, empty, found(empty, [0], [0.5]))
+    assert precision.scores()["AP"] == 0
+    precision = MaskAP(1, boundary)
+    masks = boxes((0, 0, 20, 20))
+    precision.add(one, masks, found(masks, [0], [0.5]), crowd=[True])
+    assert math.isnan(precision.scores()["AP"])  # there is nothing that must be found

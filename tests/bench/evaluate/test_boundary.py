@@ -48,6 +48,7 @@ def test_band_of_a_square():
 def test_width_is_a_fiftieth_of_the_diagonal():
     assert band_width((480, 640)) == 16 and band_width((3, 4)) == 1
     assert band_width((1024, 2048), 0.005) == 11  # Cityscapes
+    assert band_width((360, 640)) == 15  # of 14.7
 
 
 @pytest.mark.parametrize("width", [1, 2, 5])
@@ -202,3 +203,45 @@ def test_tallies_in_any_order():
     for tally in tallies:
         merged.merge(json.loads(tally))
     assert merged.results() == quality.results() and sum(quality.tp) > 10
+
+
+def test_exactly_half_of_the_bands_is_no_match():
+    """The masks share 2/3, their bands 1/2."""
+    truth, predicted = np.zeros((8, 8), int), np.zeros((8, 8), int)
+    truth[1:7, 1:7], predicted[1:7, 1:5] = 1, 1
+    assert boundary_iou(truth > 0, predicted > 0, 1) == 0.5
+    for boundary, iou in ((True, 0.0), (False, pytest.approx(2 / 3))):
+        quality = PanopticQuality({1: True}, boundary)
+        true = [{"id": 1, "category_id": 1, "area": 36}]
+        quality.add(truth, true, predicted, [{"id": 1, "category_id": 1}])
+        assert quality.results()["All"]["pq"] == iou
+
+
+def test_void_is_left_out_of_bands_far_from_its_border():
+    """The prediction ends in the middle of the pixels that nobody labelled."""
+    truth, predicted = np.zeros((16, 24), int), np.zeros((16, 24), int)
+    truth[:, :12], predicted[:, :18] = 1, 1
+    expected = boundary_iou(truth > 0, predicted > 0, 1, ignored=truth == 0)
+    quality = PanopticQuality({1: True}, boundary=True, ratio=0.01)
+    true = [{"id": 1, "category_id": 1, "area": 192}]
+    quality.add(truth, true, predicted, [{"id": 1, "category_id": 1}])
+    assert quality.ious == [[pytest.approx(expected)]] and 0.5 < expected < 1
+
+
+def test_more_predictions_than_count():
+    """Of a class in an image the best hundred count, with boundaries too."""
+    corner, middle = torch.zeros(2, 12, 12, dtype=torch.bool)
+    corner[:2, :2], middle[4:9, 4:9] = True, True
+    for place, counts in ((99, True), (100, False)):
+        masks = corner.repeat(101, 1, 1)
+        masks[place] = middle
+        found = Instances(masks, torch.zeros(101, dtype=torch.int64), torch.linspace(1, 0.1, 101))
+        precision = MaskAP(1, boundary=True)
+        precision.add(torch.tensor([0]), middle[None], found)
+        assert (precision.scores()["AP"] > 0) == counts
+
+
+def test_the_smallest_masks():
+    """A single pixel, and a mask without any, are their own bands."""
+    assert mask_band(np.ones((1, 1), bool), 1).all() and not mask_band(np.zeros((3, 3), bool), 1).any()
+    assert map_band(np.zeros((1, 1), int), 1).all() and map_band(np.eye(3, dtype=int), 1).all()

@@ -31,6 +31,20 @@ PRINTED = {  # Panoptic SegFormer, Table 11: R50; "mean" is the printed mean of 
 }  # fmt: skip
 
 
+PARAMETERS = {  # of ImageNet-C, summed over the severities
+    "motion": 118, "defocus": 33.1, "glass": 27.2, "gaussian_blur": 16,
+    "gaussian_noise": 1.02, "impulse": 0.62, "shot": 105, "speckle": 1.75,
+    "brightness": 1.5, "contrast": 1.05, "saturate": 27.7, "jpeg": 75,
+    "snow": 120.45, "spatter": 25.92, "fog": 20.1, "frost": 6.9,
+}  # fmt: skip
+KEPT = {  # mean and mean change of corruptions/v1 at severity 4, levels of 255
+    "motion": (99.5, 16.8), "defocus": (98.3, 15.3), "glass": (98.3, 14.5), "gaussian_blur": (98.3, 14.5),
+    "gaussian_noise": (100.9, 49.6), "impulse": (103.8, 21.6), "shot": (97.0, 54.0), "speckle": (98.2, 35.0),
+    "brightness": (181.1, 82.3), "contrast": (98.3, 24.1), "saturate": (63.2, 35.6), "jpeg": (99.1, 14.6),
+    "snow": (183.5, 84.7), "spatter": (93.9, 5.0), "fog": (98.1, 21.8), "frost": (178.3, 79.6),
+}  # fmt: skip
+
+
 def rng(seed=0):
     return np.random.default_rng(seed)
 
@@ -66,6 +80,16 @@ def test_a_higher_severity_changes_more_and_a_seed_gives_one_picture(name, pictu
         assert 0.2 < distance(mild, picture) < distance(strong, picture)
     random = CORRUPTIONS[name].group != "digital" and name not in ("defocus", "gaussian_blur")
     assert (corrupt(picture, name, 5, rng(1)) != strong).any() == random
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_parameters_and_pixels_stay_as_they_are(name, data, picture):
+    """Another version of the pixels needs another VERSION, or scores of both would be taken for one."""
+    parameters = CORRUPTIONS[name].parameters
+    assert len(parameters) == 5
+    assert sum(value for row in parameters for value in row) == pytest.approx(PARAMETERS[name])
+    changed = corrupted(data, name, 4)[0].image.permute(1, 2, 0).numpy()
+    assert (changed.mean(), distance(changed, picture)) == pytest.approx(KEPT[name], abs=0.11)
 
 
 def test_noise():

@@ -162,3 +162,50 @@ def test_faster_than_sorting_the_pixels():
         slow_quality(images, categories)
         slow.append(time.thread_time() - start)
     assert min(slow) > 5 * min(ours), (slow, ours)
+
+
+def test_ids_that_are_no_colours_are_told():
+    quality = PanopticQuality({1: True})
+    with pytest.raises(ValueError, match="segment ids are 0 to 16777215, not 1 to 33554432"):
+        quality.add(np.ones((2, 2), int), TRUE, np.array([[1, 1], [1, 1 << 25]]), FOUND)
+    with pytest.raises(ValueError, match="segment ids are 0 to 16777215, not -3 to 1"):
+        quality.add(np.array([[1, 1], [1, -3]]), TRUE, np.ones((2, 2), int), FOUND)
+
+
+def test_areas_that_cannot_be_are_told():
+    """The area of the JSON is that of the union; 0 would make a PQ of any size."""
+    ones, true = np.ones((2, 2), int), [{**TRUE[0], "area": 0}]
+    with pytest.raises(UserError, match="image x: the area of segment 1 is 0"):
+        PanopticQuality({1: True}).add(ones, true, ones, FOUND, "x")
+
+
+def broken(content, change):
+    change(content)
+    return content
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda c: c.pop("annotations"), "KeyError.'annotations'"),
+        (lambda c: c.pop("categories"), "KeyError.'categories'"),
+        (lambda c: c["categories"][0].pop("isthing"), "KeyError.'isthing'"),
+        (lambda c: c["annotations"][0].pop("image_id"), "KeyError.'image_id'"),
+        (lambda c: c["annotations"][0].update(file_name=5), "file 5"),
+        (lambda c: c["annotations"][0].update(segments_info=7), "TypeError"),
+        (lambda c: c["annotations"][0]["segments_info"][0].pop("area"), "KeyError.'area'"),
+        (lambda c: c["annotations"][0]["segments_info"][0].update(id="x"), "id is 'x'"),
+        (lambda c: c["annotations"][0]["segments_info"][0].update(id=1 << 24), "16777216 .*no colour"),
+    ],
+)
+def test_files_of_another_form_are_named(change, fault, golden, tmp_path):
+    truth, predictions, _ = golden
+    short = tmp_path / "short.json"
+    short.write_text(json.dumps(broken(json.loads(truth.read_text()), change)))
+    with pytest.raises(UserError, match=f"short.json: not panoptic labels .*{fault}.*; expected"):
+        pq_compute(short, predictions, gt_folder=truth.with_suffix(""))
+    short.write_text("[]")
+    with pytest.raises(UserError, match="short.json: not panoptic labels"):
+        pq_compute(truth, short)
+    with pytest.raises(UserError, match="is a folder, not a JSON"):
+        pq_compute(truth, tmp_path)

@@ -216,6 +216,20 @@ def test_tallies_that_are_missing_are_told(tmp_path, monkeypatch):
         run(evaluation(), Store(), folder=tmp_path)
 
 
+def test_an_evaluation_of_nothing_is_refused():
+    with pytest.raises(UserError, match="no images to score"):
+        run(evaluation(images=0), Store())
+
+
+def test_a_changed_tally_is_told(tmp_path):
+    run(evaluation(), Store(), folder=tmp_path)
+    (file,) = tmp_path.glob("tallies-*.jsonl")
+    file.write_bytes(b'{"image": 0}\n' + b"".join(file.read_bytes().splitlines(keepends=True)[1:]))
+    Store().file.unlink()
+    with pytest.raises(UserError, match="tallies that are not of this evaluation: KeyError"):
+        run(evaluation(), Store(), folder=tmp_path)
+
+
 def test_random_weights_are_the_same_in_every_process():
     state = torch.random.get_rng_state()
     first, second = (replace(evaluation(), weights=None).network("cpu")[0].state_dict() for _ in range(2))

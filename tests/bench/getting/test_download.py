@@ -278,3 +278,45 @@ def test_a_packed_answer_is_refused(server, tmp_path):
     _, url = server.serve("a.bin", tricks=[{"headers": {"Content-Encoding": "gzip"}}])
     with pytest.raises(UserError, match=r"the server sends it packed \(gzip\)"):
         download(url, tmp_path / "a.bin")
+
+
+@pytest.mark.parametrize("number", ["\xb2", "9" * 5000, "-5"])
+def test_numbers_that_are_none_are_not_believed(server, tmp_path, patience, number):
+    """Content-Length and Retry-After: digits of other kinds, too many, a sign."""
+    tricks = [{"status": 503, "headers": {"Retry-After": number}}, {"length": number}]
+    _, url = server.serve("a.bin", tricks=tricks)
+    assert download(url, tmp_path / "a.bin", MD5, patience=patience).read_bytes() == CONTENT
+
+
+def test_a_part_of_a_total_that_is_no_number(server, tmp_path, patience):
+    odd = {"range": f"bytes {HALF}-307199/" + "9" * 5000}
+    served, url = server.serve("a.bin", tricks=[{"after": HALF}, odd])
+    assert download(url, tmp_path / "a.bin", MD5, patience=patience).read_bytes() == CONTENT
+    assert served.asked == [None] + 2 * [f"bytes={HALF}-"]
+
+
+def test_more_than_there_should_be_is_not_stored(server, tmp_path, patience):
+    """A stream without end fills no disk, whether its size is published or told by the server."""
+    _, url = server.serve("a.bin", tricks=[{"length": None}])
+    with pytest.raises(UserError, match="the server sends more than the 1,000 bytes of the file"):
+        download(url, tmp_path / "a.bin", Expected(size=1000), patience=patience)
+    odd = {"range": f"bytes {HALF}-{HALF + 99}/{HALF + 100}", "length": None}
+    _, url = server.serve("b.bin", tricks=[{"after": HALF, "length": HALF + 100}, odd])
+    with pytest.raises(UserError, match=f"sends more than the {HALF + 100:,} bytes of the file"):
+        download(url, tmp_path / "b.bin", patience=patience)
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("place", ["http://[bad/", "http://" + "a" * 300 + ".com/"])
+def test_redirects_to_what_is_no_address(server, tmp_path, place):
+    _, url = server.serve("a.bin", tricks=[{"status": 302, "headers": {"Location": place}}])
+    with pytest.raises(UserError) as error:
+        download(url, tmp_path / "a.bin")
+    assert one_line(error).startswith(f"{url}: the server redirects to an address that is none (")
+
+
+def test_a_version_without_quotes_is_no_version(server, tmp_path, patience):
+    """Such a tag cannot be told from a date, and is against the standard."""
+    served, url = server.serve("a.bin", etag="1", tricks=[{"after": HALF}])
+    assert download(url, tmp_path / "a.bin", MD5, patience=patience).read_bytes() == CONTENT
+    assert served.asked == [None, None]

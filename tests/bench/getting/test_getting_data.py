@@ -1,7 +1,10 @@
 """`data get`: downloading and unpacking data sets, and saying where others are to be had."""
 
+import errno
 import hashlib
 import io
+import os
+import re
 import tarfile
 import zipfile
 from dataclasses import replace
@@ -156,3 +159,25 @@ def test_damaged_archives_are_named(tmp_path):
     (tmp_path / "b.tar").write_bytes(tarred()[:3000])
     with pytest.raises(UserError, match=r"b\.tar is damaged"):
         unpack(tmp_path / "b.tar", tmp_path / "out")
+
+
+def test_a_disk_that_becomes_full_is_named(tmp_path, monkeypatch):
+    (tmp_path / "a.zip").write_bytes(zipped())
+
+    def full(source, target):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("shutil.copyfileobj", full)
+    with pytest.raises(OSError) as error:
+        unpack(tmp_path / "a.zip", tmp_path / "out")
+    assert error.value.filename.startswith(str(tmp_path / "out")) and content(tmp_path / "out") == {}
+
+
+def test_zips_with_a_password_are_named(tmp_path):
+    data = bytearray(zipped({"a.txt": b"x"}))
+    for kind, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        for header in re.finditer(kind, data):
+            data[header.start() + flags] |= 1
+    (tmp_path / "a.zip").write_bytes(data)
+    with pytest.raises(UserError, match=r"a\.zip is encrypted or packed by an unusual method"):
+        unpack(tmp_path / "a.zip", tmp_path / "out")

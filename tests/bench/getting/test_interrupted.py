@@ -18,6 +18,7 @@ from bench.errors import UserError
 from bench.getting import part
 from bench.getting.download import Patience, download
 from bench.getting.part import Part
+from bench.getting.pins import Pins
 from tests.bench.getting.server import CONTENT, HALF, MD5, Heard, names, one_line
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -134,6 +135,18 @@ def test_a_disk_that_is_too_small_is_told_before(server, tmp_path, monkeypatch):
     assert names(tmp_path) == []
 
 
+@pytest.mark.parametrize(("spare", "enough"), [(60 << 20, False), (70 << 20, True)])
+def test_a_disk_is_not_filled_to_the_last_byte(server, tmp_path, monkeypatch, spare, enough):
+    _, url = server.serve("a.bin")
+    usage = namedtuple("Usage", "total used free")(10**9, 10**9, len(CONTENT) + spare)
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: usage)
+    if enough:
+        assert download(url, tmp_path / "a.bin").read_bytes() == CONTENT
+    else:
+        with pytest.raises(UserError, match="0.31 MB are still needed, 0.06 GB are free on this disk"):
+            download(url, tmp_path / "a.bin")
+
+
 def test_a_disk_that_becomes_full_keeps_the_part(server, tmp_path, monkeypatch):
     served, url = server.serve("a.bin", tricks=[{"after": HALF}])
 
@@ -187,3 +200,10 @@ def test_waiting_doubles_up_to_a_limit_and_heeds_the_server():
     for failed, planned in ((1, 1), (3, 4), (20, 60)):
         assert 0.8 * planned <= patience.wait(failed, None) <= 1.2 * planned
     assert patience.wait(1, 90.0) == 90 and patience.wait(1, 1e9) == 600
+
+
+def test_the_first_pin_stays(tmp_path):
+    """Also where two processes have downloaded a file at once, and came by different ones."""
+    for sha256 in ("a" * 64, "b" * 64):
+        Pins(tmp_path).add("http://example.org/a", sha256, 5)
+    assert Pins(tmp_path).sha256("http://example.org/a") == "a" * 64

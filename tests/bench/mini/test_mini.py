@@ -16,7 +16,7 @@ from bench import mini, pool
 from bench.cells import row_spec
 from bench.data.transforms import AugmentSpec
 from bench.errors import UserError
-from bench.mini import Budget, shrink
+from bench.mini import Budget, Setting, shrink
 from bench.mini.work import majority_score
 from bench.records import Store
 from bench.train import Trainer
@@ -60,7 +60,7 @@ def test_shrinking_makes_every_row_small_and_alike(small):
 
 
 def test_every_row_trains_on_the_same_data_in_the_same_order():
-    first, second = (TINY.train_spec(seed) for seed in (0, 1))
+    first, second = (Setting().train_spec(TINY, seed) for seed in (0, 1))
     assert first.override({"seed": 1}) == second
     assert first.augment == AugmentSpec(flip=0.5) and first.backbone_lr_factor == 1.0
 
@@ -69,12 +69,13 @@ def test_budgets_grow():
     small, medium, large = (mini.budget_named(name) for name in ("small", "medium", "large"))
     images = [budget.steps * budget.batch for budget in (small, medium, large)]
     assert images[0] < images[1] < images[2] and small.seeds >= 3
+    assert (small.steps, small.batch, small.train_images, small.eval_images) == (150, 1, 400, 50)
     with pytest.raises(UserError, match="no budget 'smal'.*small"):
         mini.budget_named("smal")
 
 
 def test_majority_class_scores_what_it_should():
-    score = majority_score(TINY)
+    score = majority_score(Setting(), TINY)
     present = 12  # a constant map scores its own class only
     assert 100 * 0.1 / present < score < 100 * 0.6 / 4
 

@@ -1,20 +1,35 @@
 """Regression checks: what counts as moved, how the baseline is kept, and what the command says."""
 
+import contextlib
 import json
 import math
 
 import pytest
 import torch
 
+import models
 from bench import regress
 from bench.cli import main
 from bench.errors import UserError
-from bench.regress import Baseline, Change, Counts, Mini, Operators, Systems, summary
+from bench.regress import (
+    Baseline,
+    Change,
+    Counts,
+    Mini,
+    Operators,
+    Settings,
+    Systems,
+    operators,
+    summary,
+    systems,
+)
 from bench.regress import baseline as baseline_file
 from bench.regress.mini import spread
 from bench.regress.predictions import given
 from bench.regress.systems import first_presets
+from models.inference.base import InferenceSpec
 from models.outputs import BoxOutput
+from models.spec import parts
 
 
 def moved(check, was, now, same=True):
@@ -55,6 +70,41 @@ def test_an_operator_may_lose_half_of_its_ratio():
     assert moved(Operators(), {"f": [30.0]}, {"f": [14.9]}) == ["f"]
     assert moved(Operators(), {"f": [30.0]}, {"f": [1.5]}, same=False) == []
     assert moved(Operators(), {"f": [30.0]}, {"f": [0.9]}, same=False) == ["f"]
+
+
+def test_an_operator_must_agree_with_its_reference():
+    name = "f, error"
+    assert moved(Operators(), {name: [3e-7]}, {name: [9e-6]}) == []
+    assert moved(Operators(), {name: [3e-7]}, {name: [2e-5]}, same=False) == [name]
+    assert moved(Operators(), {name: [3e-7]}, {name: [math.nan]}) == [name]
+
+
+@pytest.mark.parametrize("direction", ["forward", "forward and backward"])
+def test_the_error_of_an_operator_is_measured(direction):
+    ours, reference = operators._directions()[direction]
+    assert operators._error(ours, reference) < operators.EXACT
+    assert operators._error(lambda: 1.01 * ours(), reference) == pytest.approx(0.01, rel=1e-3)
+
+
+def test_every_inference_is_checked():
+    used = {models.preset(job.preset).inference.part for job in first_presets()}
+    others = {name for names in systems.INFERENCES.values() for name in names}
+    assert used | others == set(parts(InferenceSpec)) and not used & others
+
+
+def measured(check):
+    return check.measure(lambda total, label: contextlib.nullcontext(lambda steps: None))
+
+
+def test_every_threshold_weight_and_rate_is_a_setting(monkeypatch):
+    was = measured(Settings())
+    assert was["mask2former_r50_ade20k, inference.overlap_threshold"] == [0.8]
+    assert was["mask2former_r50_ade20k, loss.dice_weight"] == [5.0]
+    assert was["panoptic_segformer_r50_coco, train.lr"] == [1.4e-4]
+    assert was["panoptic_segformer_r50_coco, heuristic.stuff_area"] == [4096.0]
+    preset, change = models.preset, {"loss.dice_weight": 0.2}
+    monkeypatch.setattr(models, "preset", lambda name: preset(name).override(change if "pft" in name else {}))
+    assert moved(Settings(), was, measured(Settings())) == ["pft_r50_ade20k, loss.dice_weight"]
 
 
 def test_the_spread_of_seeds_is_students():

@@ -55,6 +55,30 @@ def test_every_row_of_every_table_that_has_a_model_has_a_plan(cheap, capsys):
     assert rows > 300
 
 
+@pytest.mark.parametrize(
+    ("place", "steps", "rate"),
+    [
+        (["panoptic_segformer/1", "7"], "177,432 steps of 8 images: 12.0 epochs", "after 66.7 %"),
+        (["panoptic_segformer/1", "8"], "354,864 steps of 8 images: 24.0 epochs", "after 75.0 %"),
+        (["faseg/9", "5"], "265,500 steps of 16 images: 36.2 epochs", "after 88.9 % and 96.3 %"),
+        (["panoptic_segformer/1", "3"], "554,700 steps of 64 images: 300.1 epochs", "after 66.7 %"),  # quoted
+        (["mask2former/xia", "1"], "554,400 steps of 64 images: 300.0 epochs", "after 66.7 %"),  # 75*
+    ],
+)
+def test_a_row_is_trained_for_its_printed_epochs(cheap, capsys, place, steps, rate):
+    assert main(["train", "--table", place[0], "--row", place[1], "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert steps in said and rate in said
+
+
+def test_printed_epochs_are_of_the_papers_data_set(cheap, capsys):
+    command = ["train", "--table", "panoptic_segformer/1", "--row", "7", "--dry-run"]
+    assert main([*command, "--dataset", "embedded"]) == 0
+    assert "2,000 steps of 4 images" in capsys.readouterr().out
+    assert main([*command, "--steps", "9"]) == 0
+    assert "9 steps of 8 images" in capsys.readouterr().out
+
+
 def test_a_plan_follows_the_options(cheap, capsys):
     changes = ["--set", "train.accumulate=2", "--set", "train.checkpointing=true", "--set", "train.amp=fp16"]
     command = ["train", "--preset", "detr_r50_coco_panoptic", "--dry-run", "--batch", "32", *changes]
