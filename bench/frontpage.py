@@ -179,14 +179,14 @@ def by_evidence(reports: Sequence[Report]) -> Lines:
 
 
 def worst(reports: Sequence[Report]) -> Lines:
-    """The cells that are farthest from print, relative to it. Settings, which are chosen, and predictions,
-    which have a table of their own, are not among them.
+    """The cells that are farthest from print, relative to it. Settings, which are chosen, predictions, which
+    have a table of their own, and speeds, which are those of another device, are not among them.
     """
     found = []
     for report in reports:
         for cell in report.cells:
             differs = cell["verdict"] in (NEAR, OUTSIDE, CONTRADICTED) and cell["measured"] is not None
-            apart = cell["evidence"] in ("configured", "predicted")
+            apart = cell["evidence"] in ("configured", "predicted", "measured")
             if differs and not apart and cell["published_value"]:
                 share = (cell["measured"] / cell["published_value"] - 1) * 100
                 found.append((share, report, cell))
@@ -205,7 +205,7 @@ def worst(reports: Sequence[Report]) -> Lines:
         for share, report, cell in found[:_WORST]
     ]
     header = ["table", "cell", "printed", "ours", "difference", "why"]
-    title = f"## The {len(body)} largest disagreements, settings and predictions apart"
+    title = f"## The {len(body)} largest disagreements, settings, predictions and speeds apart"
     return [title, "", *table(header, body)]
 
 

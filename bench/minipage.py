@@ -31,7 +31,8 @@ The intervals are Welch's: the two rows' trainings are taken for independent, ea
 own. The intervals paired by seed are in the reports of the tables.
 
 Neither data nor classes, backbone, widths and length of training are the papers': what does not hold here may
-hold there, and the other way round."""
+hold there, and the other way round. [bench/mini](../bench/mini/README.md) says how rows are made small and how
+the recipe was settled."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,7 +253,7 @@ def seeds(runs: Sequence[MiniRun]) -> Lines:
 
 def spent(runs: Sequence[MiniRun]) -> Lines:
     """What was run, on what, for how long, and the command."""
-    lines = ["Runs:", ""]
+    lines = ["Runs; a row that several tables share was trained once, and its time is in each of them:", ""]
     for run in runs:
         mini = run.mini
         lines.append(f"- {run.paper}: `{command(run)}`. {setting(mini)}")
