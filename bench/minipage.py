@@ -31,8 +31,8 @@ The intervals are Welch's: the two rows' trainings are taken for independent, ea
 own. The intervals paired by seed are in the reports of the tables.
 
 Neither data nor classes, backbone, widths and length of training are the papers': what does not hold here may
-hold there, and the other way round. [bench/mini](../bench/mini/README.md) says how rows are made small and how
-the recipe was settled."""
+hold there, and the other way round. [bench/mini](../bench/mini/README.md) says how rows are made small and
+how the recipe was settled."""
 
 
 @dataclass(frozen=True, kw_only=True)
