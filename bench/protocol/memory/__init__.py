@@ -102,9 +102,10 @@ def predict(spec: Spec, setting: MemorySetting) -> MemoryPrediction:
             (DETR's line and Panoptic SegFormer).
     """
     tracker = Tracker()
+    skeleton = spec.build(device="meta")  # outside: PyTorch 2.10 has no fake tensors of its device "meta"
     try:
         with FakeTensorMode():
-            rest = run_step(spec, setting, tracker)
+            rest = run_step(skeleton, setting, tracker)
     except (DataDependentOutputException, DynamicOutputShapeException) as error:
         raise SpecError(
             f"{PROTOCOL} cannot predict {spec.part!r}: its training step reads numbers ({error.func})"

@@ -15,7 +15,7 @@ from bench.protocol.memory.tracker import Tracker
 from bench.train.optimizer import build_optimizer
 from bench.train.spec import TrainSpec
 from models.outputs import MaskTarget
-from models.spec import Spec, SpecError
+from models.spec import SpecError
 
 Amp = Literal["off", "fp16", "bf16"]
 DTYPES: dict[str, torch.dtype | None] = {"off": None, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -57,13 +57,13 @@ class MemorySetting:
             )
 
 
-def run_step(spec: Spec, setting: MemorySetting, tracker: Tracker) -> dict[str, int]:
-    """Builds the model and runs the second step of a training under `tracker`, whose peaks are then those of
-    its phases "forward", "loss", "backward", "optimizer"; returns bytes that live through the whole step.
+def run_step(skeleton: nn.Module, setting: MemorySetting, tracker: Tracker) -> dict[str, int]:
+    """Runs the second step of a training of a model, given on `meta`, under `tracker`, whose peaks are then
+    those of its phases "forward", "loss", "backward", "optimizer"; returns bytes that live through the step.
 
     The first step only makes the optimizer's state; it is taken with gradients of zero.
     """
-    model = materialise(spec.build(device="meta")).train()
+    spec, model = skeleton.spec, materialise(skeleton).train()
     criterion = spec.loss.build(spec.num_classes)
     optimizer = build_optimizer(model, TrainSpec())
     trained = [p for group in optimizer.param_groups for p in group["params"]]
